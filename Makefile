@@ -1,0 +1,49 @@
+# Everything goes through .venv, which `make setup` (or any other target) makes once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PROFILE ?= quick
+NAME ?=
+PARAMS ?=
+
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+setup: $(READY)  ## make the environment alone
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $$($(PYTHON) --version) is too old: install Python 3.11 or newer, or run make PYTHON=python3.12"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (once; about 6 GB with CUDA libraries on Linux, a few minutes)"
+	$(BIN)/python -m pip install --progress-bar on -c constraints.txt torch torchvision
+	$(BIN)/python -m pip install --progress-bar on -c constraints.txt -e '.[test]'
+	@touch $(READY)
+
+run: $(READY)  ## execute the notebooks (PROFILE=quick|full|smoke, NAME=..., PARAMS="-p EPOCHS 3")
+	$(BIN)/python notebooks/run.py --profile $(PROFILE) $(if $(NAME),--name $(NAME)) $(PARAMS)
+
+test: $(READY)  ## lint and the whole test suite, notebooks included
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+bench: $(READY)  ## speed beside the source's way
+	$(BIN)/python benchmarks/speed.py
+
+train: $(READY)  ## train the shipped weights again (resumes where it was stopped)
+	$(BIN)/python benchmarks/train_shipped.py
+
+lab: $(READY)  ## open the notebooks in JupyterLab
+	$(BIN)/python -m jupyter lab notebooks
+
+park:  ## render the embedded park with Blender (needs the `render` extra, Python 3.11; nobody needs it to use the project)
+	$(PYTHON) assets/render/dogs.py --out assets/park
+	$(PYTHON) assets/render/scenes.py --out assets/park
+
+clean:  ## remove the environment and caches; runs/ stays
+	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info
+
+.PHONY: help setup run test bench train lab park clean

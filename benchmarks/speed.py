@@ -1,0 +1,151 @@
+"""Speed beside the source's way, in one run on one machine: `python benchmarks/speed.py` (`make bench`).
+
+Absolute rates depend on the machine and on what else runs; the ratios are what to read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from source import SourceDataset, SourceNet, train_step
+
+from eva_helpers import assets, dataset, metrics, predict, training
+from eva_helpers.model import MaskDepthNet, multiply_adds, parameters, receptive_field
+
+SIZE, BATCH = 64, 64
+
+
+def rate(work: Callable[[], int], seconds: float) -> float:
+    """Units of work a second: median over repetitions that together last `seconds`, after one warm-up."""
+    work()
+    rates, end = [], time.perf_counter() + seconds
+    while len(rates) < 3 or time.perf_counter() < end:
+        start = time.perf_counter()
+        units = work()
+        rates.append(units / (time.perf_counter() - start))
+    return float(np.median(rates))
+
+
+def training_rates(batch: dict, seconds: float) -> dict[str, float]:
+    """Samples a second of one optimiser step: ours as the Trainer runs it, the source's as it ran (float32)."""
+    torch.manual_seed(0)
+    source = SourceNet().train()
+    optimizer = torch.optim.Adam(source.parameters(), 1e-3)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = training.Trainer(
+            MaskDepthNet(), [batch] * 10_000, [], folder, training.TrainingConfig(epochs=1), z_near=1.5, say=lambda line: None
+        )
+        trainer.net.train()
+        ours = rate(lambda: len(trainer.step(batch)) and BATCH, seconds)
+    return {"ours": ours, "source": rate(lambda: train_step(source, optimizer, batch) and BATCH, seconds)}
+
+
+def loading_rates(catalogue: assets.Catalogue, seconds: float, count: int = 200) -> dict[str, float]:
+    """Samples a second of one process: composites made on the fly against four JPEG files a sample at 220 px."""
+    kinds = {
+        "on the fly": dataset.CompositeDataset(catalogue, size=SIZE),
+        "on the fly, augmented, capture differences": dataset.CompositeDataset(catalogue, size=SIZE, augment=True, strength=1.0),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        _write_source_folder(Path(folder), catalogue, count)
+        kinds["FolderDataset (same files)"] = dataset.FolderDataset(folder, size=SIZE)
+        kinds["the source's way (JPEG, PIL, torchvision)"] = SourceDataset(Path(folder), count, SIZE)
+        return {name: rate(_reader(data, count), seconds) for name, data in kinds.items()}
+
+
+def _reader(data, count: int) -> Callable[[], int]:
+    order = np.random.default_rng(0).choice(len(data), count, replace=len(data) < count).tolist()
+
+    def read() -> int:
+        for index in order:
+            data[index]
+        return count
+
+    return read
+
+
+def _write_source_folder(folder: Path, catalogue: assets.Catalogue, count: int) -> None:
+    composites = dataset.CompositeDataset(catalogue, size=220)
+    for name in ("bg", "fg_bg", "fg_bg_mask", "depthmap"):
+        (folder / name).mkdir()
+    for number in range(1, count + 1):
+        sample = composites.composite(number - 1)
+        files = {
+            "fg_bg/fg_bg": sample["image"],
+            "fg_bg_mask/fg_bg_mask": sample["mask"] * 255,
+            "depthmap/depth": 255 - sample["depth"] * 255,
+        }
+        for name, picture in files.items():
+            Image.fromarray(picture.astype(np.uint8)).save(folder / f"{name}_{number}.jpg")
+    Image.fromarray(composites.composite(0)["background"]).save(folder / "bg" / "bg_1.jpg")
+
+
+def inference_rates(seconds: float) -> dict[str, float]:
+    """Pairs a second: batches of 64 at 64 px, and single pairs of 220 px through the Predictor."""
+    net = MaskDepthNet().eval()
+    photos = torch.rand(2, BATCH, 3, SIZE, SIZE)
+    run = metrics.network(net.to(memory_format=torch.channels_last))
+    pair = (torch.rand(2, 220, 220, 3) * 255).byte().numpy()
+    predictor = predict.Predictor(MaskDepthNet())
+
+    def batched() -> int:
+        with torch.no_grad():
+            run(photos[0], photos[1])
+        return BATCH
+
+    return {
+        "64 px, batches of 64": rate(batched, seconds),
+        "220 px, one pair": rate(lambda: predictor(*pair).mask.shape[0] // 220, seconds),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=8.0, help="how long each figure is measured")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    options = parser.parse_args()
+    catalogue = assets.load_catalogue()
+    data = dataset.CompositeDataset(catalogue, size=SIZE, augment=True, strength=1.0)
+    batch = torch.utils.data.default_collate([data[i * 97 % len(data)] for i in range(BATCH)])
+    report: dict[str, dict] = {"networks": {}}
+    for name, net in (("ours", MaskDepthNet()), ("source", SourceNet())):
+        cost = {
+            "parameters": parameters(net),
+            "multiply_adds": multiply_adds(net, SIZE),
+            "receptive_field": receptive_field(net, 512 if name == "ours" else 96),
+        }
+        report["networks"][name] = cost
+        print(
+            f"{name:<8}{cost['parameters']:>12,} parameters {cost['multiply_adds'] / 1e6:>10,.0f} M multiply-adds at 64 px   "
+            f"receptive field {cost['receptive_field']} px"
+        )
+    sections = (
+        ("training, samples/s at 64 px", lambda: training_rates(batch, options.seconds), "source"),
+        (
+            "loading, samples/s a process at 64 px",
+            lambda: loading_rates(catalogue, options.seconds),
+            "the source's way (JPEG, PIL, torchvision)",
+        ),
+        ("inference, pairs/s", lambda: inference_rates(options.seconds), None),
+    )
+    for title, measure, reference in sections:
+        print(f"\n{title}", flush=True)
+        report[title] = rates = measure()
+        for name, value in rates.items():
+            ratio = f"{value / rates[reference]:>10.1f} x" if reference else ""
+            print(f"  {name:<46}{value:>12,.1f}{ratio}", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

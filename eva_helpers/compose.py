@@ -1,0 +1,139 @@
+"""Pasting a cut-out into a scene: image, mask and depth that belong together. Pure numpy and OpenCV."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from eva_helpers.assets import resize
+
+IN_FRONT = 1.02  # an object placed without a floor is 2 % nearer than the nearest thing it covers
+OCCLUSION_SLACK = 0.15  # metres: what is nearer than the object by more than this hides it
+SMALLEST = 6  # pixels: the least height of a pasted object
+RANDOM_SIZES = (0.12, 0.8)  # the object's longer side over the frame's, for placements that ignore the floor
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a cut-out goes: `scale` from cut-out to scene pixels, (top, left) of it in the scene, `z` metres at its contact point."""
+
+    scale: float
+    top: int
+    left: int
+    flip: bool
+    z: float
+    grounded: bool
+
+
+def scale_cutout(rgba: np.ndarray, relief: np.ndarray, scale: float, flip: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Resample a cut-out.
+
+    Returns premultiplied `rgb` float32 (h, w, 3) in [0, 255], `alpha` float32 (h, w) in [0, 1] and `relief` (h, w) in metres.
+    Colours are premultiplied first, so that what lies under transparent pixels never bleeds into the edge.
+    """
+    size = tuple(max(1, round(side * scale)) for side in rgba.shape[:2])
+    layers = rgba.astype(np.float32)
+    layers[..., :3] *= layers[..., 3:] / 255.0
+    layers, relief = resize(layers, size), resize(relief, size)
+    if flip:
+        layers, relief = layers[:, ::-1], relief[:, ::-1]
+    return layers[..., :3], layers[..., 3] / 255.0, relief
+
+
+def paste(
+    background: np.ndarray, depth: np.ndarray, rgba: np.ndarray, relief: np.ndarray, place: Placement, z_near: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Composite one cut-out.
+
+    Args:
+        background: uint8 (H, W, 3). depth: float32 (H, W), inverse depth in [0, 1].
+        rgba, relief: the cut-out, uint8 (h, w, 4), and its depth in metres relative to the contact point, float32 (h, w).
+
+    Returns:
+        `image` uint8 (H, W, 3), `mask` float32 (H, W) coverage in [0, 1], `depth` float32 (H, W). The object's depth holds
+        where it covers at least half a pixel. Parts outside the frame are cut; a grounded object is hidden by what is nearer.
+    """
+    rgb, alpha, relief = scale_cutout(rgba, relief, place.scale, place.flip)
+    height, width = background.shape[:2]
+    rows = slice(max(0, place.top), min(height, place.top + alpha.shape[0]))
+    cols = slice(max(0, place.left), min(width, place.left + alpha.shape[1]))
+    image, mask, new_depth = background.copy(), np.zeros((height, width), np.float32), depth.copy()
+    if rows.start >= rows.stop or cols.start >= cols.stop:
+        return image, mask, new_depth
+    inner = (slice(rows.start - place.top, rows.stop - place.top), slice(cols.start - place.left, cols.stop - place.left))
+    rgb, alpha, z = rgb[inner], alpha[inner], np.maximum(place.z + relief[inner], 0.05)
+    under = depth[rows, cols]
+    if place.grounded:
+        visible = (under * (z - OCCLUSION_SLACK) <= z_near).astype(np.float32)
+        rgb, alpha = rgb * visible[..., None], alpha * visible
+    nearness = np.minimum(z_near / z, 1.0)
+    if not place.grounded:  # pasted over everything, so no part of it may lie behind what it covers
+        nearness = np.maximum(nearness, under)
+    image[rows, cols] = np.rint(background[rows, cols] * (1.0 - alpha[..., None]) + rgb).clip(0, 255)
+    mask[rows, cols] = alpha
+    new_depth[rows, cols] = np.where(alpha >= 0.5, nearness, under)
+    return image, mask, new_depth
+
+
+def place_grounded(
+    rng: np.random.Generator,
+    ground: np.ndarray,
+    depth: np.ndarray,
+    shape: tuple[int, int],
+    contact: tuple[float, float],
+    metres_per_pixel: float,
+    focal: float,
+    z_near: float,
+    flip: bool,
+) -> Placement | None:
+    """Feet on walkable ground, size from the distance there (pinhole: pixels = metres * focal / z). None without ground.
+
+    Args:
+        ground: flat indices of the walkable pixels of the scene. depth: inverse depth (H, W). shape, contact: of the cut-out.
+        focal: in pixels of this scene array.
+    """
+    if len(ground) == 0:
+        return None
+    row, col = divmod(int(ground[rng.integers(len(ground))]), depth.shape[1])
+    z = z_near / max(float(depth[row, col]), 1e-3)
+    scale = max(metres_per_pixel * focal / z, SMALLEST / shape[0])
+    foot, middle = contact[0] * scale, (shape[1] - contact[1] if flip else contact[1]) * scale
+    return Placement(scale, round(row - foot), round(col - middle), flip, z, grounded=True)
+
+
+def place_random(
+    rng: np.random.Generator,
+    depth: np.ndarray,
+    shape: tuple[int, int],
+    metres_per_pixel: float | None,
+    focal: float | None,
+    z_near: float,
+    flip: bool,
+    sizes: tuple[float, float] = RANDOM_SIZES,
+) -> Placement:
+    """Anywhere in the frame, even in the sky, as the source did; wholly inside, or cut by the frame by up to a third.
+
+    The distance follows from the size when the cut-out's real size is known, but is never behind what the object covers.
+    """
+    height, width = depth.shape
+    longer = np.exp(rng.uniform(np.log(sizes[0]), np.log(sizes[1]))) * min(height, width)
+    scale = max(longer / max(shape), SMALLEST / min(shape))
+    h, w = round(shape[0] * scale), round(shape[1] * scale)
+    top = int(rng.integers(-h // 3, max(height - h + h // 3, 1 - h // 3)))
+    left = int(rng.integers(-w // 3, max(width - w + w // 3, 1 - w // 3)))
+    covered = depth[max(0, top) : top + h, max(0, left) : left + w]
+    nearest = float(covered.max(initial=1e-3)) * IN_FRONT
+    natural = z_near * scale / (metres_per_pixel * focal) if metres_per_pixel and focal else 0.0
+    return Placement(scale, top, left, flip, z_near / max(nearest, natural, 1e-3), grounded=False)
+
+
+def contact_shadow(image: np.ndarray, mask: np.ndarray, foot_row: float, strength: float) -> np.ndarray:
+    """Darken the floor softly around the feet: the object's lower quarter, flattened and blurred. uint8 in, uint8 out."""
+    rows = np.arange(mask.shape[0], dtype=np.float32)[:, None]
+    height = max(2.0, float((mask.max(axis=1) > 0.5).sum()))
+    feet = mask * (np.abs(rows - foot_row) < height / 4)
+    blurred = cv2.GaussianBlur(feet, (0, 0), max(0.8, height / 10), sigmaY=max(0.5, height / 30))
+    shade = 1.0 - strength * blurred * (1.0 - mask)
+    return np.rint(image * shade[..., None]).astype(np.uint8)

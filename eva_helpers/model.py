@@ -1,0 +1,228 @@
+"""The network: one ResNet encoder shared by both photos, two light decoders, one for the mask and one for the depth.
+
+Both photos pass through the encoder in one batch. At every scale the decoders see the image's features and their difference to
+the background's: the difference says *what changed*, the features say *what is there*. A thin layer at full resolution draws the
+outline. Everything is convolutional; maps are resized to the skip's size, so any height and width from 32 px works.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+
+SMALLEST = 32
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, so that pretrained encoders see what they expect
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a network is built from.
+
+    Args:
+        encoder: "small" (trained from scratch; works at half resolution inside), "resnet18" or "resnet34" (torchvision's).
+        widths: channels of the small encoder at 1/2, 1/4, 1/8, 1/16 and 1/32.
+        blocks: residual blocks per scale of the small encoder.
+        decoder: channels of each decoder at 1/2, 1/4, 1/8, 1/16 (from fine to coarse).
+        detail: channels of the full-resolution layer.
+        pretrained: load torchvision's ImageNet weights into a resnet encoder (a download, hence never unasked).
+    """
+
+    encoder: str = "small"
+    widths: tuple[int, ...] = (24, 48, 80, 128, 160)
+    blocks: tuple[int, ...] = (1, 1, 2, 2, 1)
+    decoder: tuple[int, ...] = (24, 32, 48, 80)
+    detail: int = 12
+    pretrained: bool = False
+
+    def to_dict(self) -> dict:
+        """Plain values, for the weights file."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> ModelConfig:
+        """The inverse of `to_dict`; unknown keys raise TypeError."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def conv_bn(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """Convolution and batch norm, no activation."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut (He et al., 2015); the shortcut is a 1x1 convolution where shapes change."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.first, self.second = conv_bn(inputs, outputs, 3, stride), conv_bn(outputs, outputs)
+        self.shortcut = nn.Identity() if inputs == outputs and stride == 1 else conv_bn(inputs, outputs, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Not in place before the sum: an in-place activation here would change what the shortcut adds.
+        return F.relu(self.shortcut(x) + self.second(F.relu(self.first(x))))
+
+
+class SmallEncoder(nn.Module):
+    """A small ResNet. The stem moves 2x2 pixels into channels, so that nothing wide runs at full resolution.
+
+    Takes (B, 3, H, W), returns features at 1/2, 1/4, 1/8, 1/16 and 1/32.
+    """
+
+    def __init__(self, widths: tuple[int, ...], blocks: tuple[int, ...]) -> None:
+        super().__init__()
+        self.channels = widths
+        self.stem = conv_bn(12, widths[0])
+        stages, before = [], widths[0]
+        for number, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+            first = ResidualBlock(before, width, stride=1 if number == 0 else 2)
+            stages.append(nn.Sequential(first, *(ResidualBlock(width, width) for _ in range(count - 1))))
+            before = width
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2), mode="replicate")  # odd sizes: one more row or column
+        x = F.relu(self.stem(F.pixel_unshuffle(x, 2)))
+        features = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        return features
+
+
+class TorchvisionEncoder(nn.Module):
+    """torchvision's resnet18 / resnet34 without its classifier; same interface as SmallEncoder."""
+
+    def __init__(self, name: str, pretrained: bool) -> None:
+        super().__init__()
+        net = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None)
+        self.channels = (64, 64, 128, 256, 512)
+        self.stem = nn.Sequential(net.conv1, net.bn1, nn.ReLU())
+        self.stages = nn.ModuleList([nn.Sequential(net.maxpool, net.layer1), net.layer2, net.layer3, net.layer4])
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        features = [self.stem(x)]
+        for stage in self.stages:
+            features.append(stage(features[-1]))
+        return features
+
+
+class UpBlock(nn.Module):
+    """Resize to the skip's size, add the projected skip, one 3x3 convolution. Resizing leaves no checkerboard in the depth."""
+
+    def __init__(self, inputs: int, skip: int, outputs: int) -> None:
+        super().__init__()
+        self.reduce, self.skip = nn.Conv2d(inputs, outputs, 1), nn.Conv2d(skip, outputs, 1, bias=False)
+        self.norm, self.conv = nn.BatchNorm2d(outputs), conv_bn(outputs, outputs)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        # 1x1 first, resize after: both are linear, and this order resizes fewer channels.
+        x = F.interpolate(self.reduce(x), size=skip.shape[2:], mode="bilinear", align_corners=False)
+        return F.relu(self.conv(F.relu(self.norm(x + self.skip(skip)))))
+
+
+class Decoder(nn.Module):
+    """From the fused features at 1/32 ... 1/2 up to one full-resolution map (B, 1, H, W) of logits."""
+
+    def __init__(self, skips: tuple[int, ...], widths: tuple[int, ...], detail: int) -> None:
+        super().__init__()
+        self.bottom = conv_bn(skips[-1], widths[-1], 1)
+        inputs = (*widths[1:], widths[-1])
+        self.ups = nn.ModuleList(UpBlock(i, s, o) for i, s, o in zip(inputs, skips[:-1], widths, strict=True))
+        self.to_detail = nn.Conv2d(widths[0], detail, 1)
+        self.detail = nn.Sequential(nn.Conv2d(detail + 6, detail, 3, padding=1), nn.ReLU(), nn.Conv2d(detail, 1, 3, padding=1))
+
+    def forward(self, skips: list[Tensor], photos: Tensor) -> Tensor:
+        x = F.relu(self.bottom(skips[-1]))
+        for up, skip in zip(reversed(self.ups), reversed(skips[:-1]), strict=True):
+            x = up(x, skip)
+        x = F.interpolate(self.to_detail(x), size=photos.shape[2:], mode="bilinear", align_corners=False)
+        return self.detail(torch.cat([x, photos], dim=1))
+
+
+class MaskDepthNet(nn.Module):
+    """Background and image (B, 3, H, W) in [0, 1] -> `mask_logits` (B, 1, H, W) and `depth` (B, 1, H, W) in [0, 1], near = 1.
+
+    Normalisation is inside, as buffers, so that no caller can forget it or treat the two photos differently.
+
+    Raises:
+        ValueError: the photos differ in shape, or a side is under 32 px.
+    """
+
+    def __init__(self, config: ModelConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or ModelConfig()
+        if config.encoder == "small":
+            self.encoder = SmallEncoder(config.widths, config.blocks)
+        elif config.encoder in ("resnet18", "resnet34"):
+            self.encoder = TorchvisionEncoder(config.encoder, config.pretrained)
+        else:
+            raise ValueError(f"encoder is {config.encoder!r}: expected small, resnet18 or resnet34.")
+        skips = tuple(2 * channels for channels in self.encoder.channels)
+        self.mask_decoder = Decoder(skips, config.decoder, config.detail)
+        self.depth_decoder = Decoder(skips, config.decoder, config.detail)
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+
+    def features(self, background: Tensor, image: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Fused skips `[f_image, f_image - f_background]` per scale, and the normalised image with its difference (B, 6, H, W)."""
+        both = (torch.cat([image, background]) - self.mean) / self.std
+        pairs = [feature.chunk(2) for feature in self.encoder(both)]
+        photo, empty = both.chunk(2)
+        return [torch.cat([f, f - b], dim=1) for f, b in pairs], torch.cat([photo, photo - empty], dim=1)
+
+    def forward(self, background: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        check_photos(background, image)
+        skips, photos = self.features(background, image)
+        mask_logits, depth_logits = self.mask_decoder(skips, photos), self.depth_decoder(skips, photos)
+        # float32: bf16 keeps three digits only, and far away the depth is 0.02 +- 0.001
+        return mask_logits.float(), torch.sigmoid(depth_logits.float())
+
+
+def check_photos(background: Tensor, image: Tensor) -> None:
+    """Raise ValueError unless both are (B, 3, H, W) alike with sides of at least 32 px."""
+    if background.shape != image.shape or image.ndim != 4 or image.shape[1] != 3:
+        raise ValueError(f"background is {tuple(background.shape)} and image {tuple(image.shape)}: expected the same (B, 3, H, W) twice.")
+    if min(image.shape[2:]) < SMALLEST:
+        raise ValueError(f"the photos are {image.shape[3]}x{image.shape[2]}: expected at least {SMALLEST} px a side.")
+
+
+def parameters(net: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in net.parameters() if p.requires_grad)
+
+
+def multiply_adds(net: nn.Module, size: int = 64) -> int:
+    """Multiply-adds of the convolutions and linear layers for one pair of photos of `size` px."""
+    total = 0
+
+    def count(layer: nn.Module, _: tuple, output: Tensor) -> None:
+        nonlocal total
+        per_value = layer.weight[0].numel()
+        total += output.numel() * per_value
+
+    hooks = [m.register_forward_hook(count) for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    training = net.training
+    with torch.no_grad():
+        photo = torch.zeros(1, 3, size, size)
+        net.eval()(photo, photo)
+    net.train(training)
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+def receptive_field(net: nn.Module, size: int = 256) -> int:
+    """Side in px of the input square that moves the centre of the outputs, measured by gradient (batch norm frozen)."""
+    training = net.training
+    photos = torch.rand(2, 1, 3, size, size, requires_grad=True)
+    net.eval()
+    mask_logits, depth = net(photos[0], photos[1])
+    (mask_logits + depth)[..., size // 2, size // 2].sum().backward()
+    net.train(training)
+    touched = photos.grad.abs().sum((0, 1, 2)) > 0
+    rows = torch.nonzero(touched.any(1)).flatten()
+    return int(rows[-1] - rows[0] + 1)

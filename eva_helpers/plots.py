@@ -1,0 +1,144 @@
+"""Figures. Every function takes arrays (and optionally axes) and returns axes or a figure; none calls `plt.show`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+DEPTH_MAP = "magma"  # near = bright, as the contract's inverse depth; readable in grey and by colour-blind people
+TERM_COLOURS = {"mask": "#0072b2", "ssim": "#d55e00", "edge": "#009e73", "l1": "#cc79a7", "loss": "#333333"}
+
+
+def as_picture(value: torch.Tensor | np.ndarray) -> np.ndarray:
+    """(C, H, W) tensor or (H, W[, 3]) array to what imshow takes."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().float().cpu().numpy()
+        value = value.transpose(1, 2, 0) if value.shape[0] == 3 else value[0]
+    return value
+
+
+def show(ax: Axes, value: torch.Tensor | np.ndarray, title: str = "", kind: str = "photo", top: float | None = None) -> Axes:
+    """One picture without ticks; `kind` is "photo", "mask" or "depth"; `top` is the depth drawn brightest."""
+    picture = as_picture(value)
+    colours = {"photo": {}, "mask": {"cmap": "gray", "vmin": 0, "vmax": 1}, "depth": {"cmap": DEPTH_MAP, "vmin": 0, "vmax": top}}[kind]
+    ax.imshow(picture, **colours)
+    ax.set_title(title, fontsize=9)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    return ax
+
+
+def panels(background: np.ndarray, image: np.ndarray, mask: np.ndarray, depth: np.ndarray) -> Figure:
+    """The four panels of one pair: background, image, mask, depth."""
+    figure, axes = plt.subplots(1, 4, figsize=(12, 3.4), layout="constrained")
+    for ax, value, title, kind in zip(
+        axes,
+        (background, image, mask, depth),
+        ("background", "image", "mask", "depth (near = bright)"),
+        ("photo", "photo", "mask", "depth"),
+        strict=True,
+    ):
+        show(ax, value, title, kind)
+    return figure
+
+
+def samples(rows: Sequence[dict], titles: Sequence[str] = ()) -> Figure:
+    """One row per sample of the data contract: background, image, mask, depth."""
+    figure, axes = plt.subplots(len(rows), 4, figsize=(8, 2.05 * len(rows)), squeeze=False, layout="constrained")
+    for number, (row, line) in enumerate(zip(rows, axes, strict=True)):
+        for ax, name in zip(line, ("background", "image", "mask", "depth"), strict=True):
+            show(ax, row[name], name if number == 0 else "", name if name in ("mask", "depth") else "photo")
+        if number < len(titles):
+            line[0].set_ylabel(titles[number], fontsize=9)
+    return figure
+
+
+def tiles(pictures: Sequence, columns: int = 8, titles: Sequence[str] = (), size: float = 1.3, kind: str = "photo") -> Figure:
+    """A contact sheet."""
+    rows = -(-len(pictures) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(size * columns, (size + 0.15 * bool(titles)) * rows), squeeze=False, layout="constrained"
+    )
+    for ax in axes.flat[len(pictures) :]:
+        ax.axis("off")
+    for number, (ax, picture) in enumerate(zip(axes.flat, pictures, strict=False)):
+        show(ax, picture, titles[number] if number < len(titles) else "", kind)
+        ax.title.set_fontsize(7)
+    return figure
+
+
+def cases(rows: Sequence[dict], titles: Sequence[str] = ()) -> Figure:
+    """One row per case: image, true and predicted mask, true and predicted depth, depth error.
+
+    Each row has `image`, `mask`, `depth` and `predicted_mask`, `predicted_depth`; both depths share one scale.
+    """
+    names = ("image", "mask", "predicted mask", "depth", "predicted depth", "depth error")
+    figure, axes = plt.subplots(len(rows), 6, figsize=(11, 1.95 * len(rows)), squeeze=False, layout="constrained")
+    for number, (row, line) in enumerate(zip(rows, axes, strict=True)):
+        top = float(as_picture(row["depth"]).max())
+        heads = names if number == 0 else ("",) * 6
+        show(line[0], row["image"], heads[0])
+        show(line[1], row["mask"], heads[1], "mask")
+        show(line[2], row["predicted_mask"], heads[2], "mask")
+        show(line[3], row["depth"], heads[3], "depth", top)
+        show(line[4], row["predicted_depth"], heads[4], "depth", top)
+        error = as_picture(row["predicted_depth"]) - as_picture(row["depth"])
+        line[5].imshow(error, cmap="RdBu", vmin=-top / 2, vmax=top / 2)
+        line[5].set(title=heads[5], xticks=[], yticks=[])
+        line[5].title.set_fontsize(9)
+        if number < len(titles):
+            line[0].set_ylabel(titles[number], fontsize=8)
+    return figure
+
+
+def curves(history: Sequence[dict]) -> Figure:
+    """Left: every raw loss term by epoch; right: validation mask IoU and depth RMSE / std."""
+    epochs = [row["epoch"] for row in history]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
+    for name in ("mask", "ssim", "edge", "l1"):
+        left.plot(epochs, [row[name] for row in history], marker=".", color=TERM_COLOURS[name], label=name)
+    left.set(title="raw terms, training", xlabel="epoch", yscale="log")
+    right.plot(epochs, [row["mask_iou"] for row in history], marker=".", color="#0072b2", label="mask IoU (higher is better)")
+    right.plot(epochs, [row["depth_rmse_std"] for row in history], marker=".", color="#d55e00", label="depth RMSE / std (lower is better)")
+    right.set(title="validation", xlabel="epoch", ylim=(0, 1.05))
+    for ax in (left, right):
+        ax.legend(fontsize=8)
+        ax.grid(alpha=0.3)
+    return figure
+
+
+def histogram(ax: Axes, values: np.ndarray, title: str, label: str, bins: int = 40) -> Axes:
+    """A plain histogram as share of all values."""
+    ax.hist(values, bins=bins, weights=np.full(len(values), 1 / len(values)), color="#0072b2")
+    ax.set(title=title, xlabel=label, ylabel="share")
+    ax.grid(alpha=0.3)
+    return ax
+
+
+def bars(ax: Axes, results: dict[str, dict[str, float]], key: str, title: str) -> Axes:
+    """One horizontal bar per row of `results`, with its value written beside it."""
+    names = list(results)[::-1]
+    drawn = ax.barh(
+        names,
+        [results[name][key] for name in names],
+        color=["#999999" if "subtraction" in n or "constant" in n else "#0072b2" for n in names],
+    )
+    ax.bar_label(drawn, fmt="%.3f", padding=3, fontsize=8)
+    ax.set(title=title)
+    ax.margins(x=0.15)
+    ax.tick_params(labelsize=8)
+    return ax
+
+
+def save(figure: Figure, folder: str | Path, name: str) -> Path:
+    """Write `folder/name.png` for the run's record."""
+    path = Path(folder) / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
+    return path

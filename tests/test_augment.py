@@ -1,0 +1,85 @@
+import warnings
+
+import numpy as np
+import pytest
+
+from eva_helpers import augment
+
+
+@pytest.fixture
+def maps():
+    """All four maps show the same ramp, so that they agree wherever geometry is shared."""
+    ramp = np.tile(np.linspace(0, 255, 80), (80, 1))
+    ramp = (ramp * 0.5 + ramp.T * 0.5).astype(np.uint8)
+    photo = np.repeat(ramp[..., None], 3, 2)
+    return {"background": photo, "image": photo.copy(), "mask": ramp.astype(np.float32) / 255, "depth": ramp.astype(np.float32) / 255}
+
+
+def test_geometry_is_shared_by_the_four_maps(maps):
+    pipeline, rng = augment.geometry(64), np.random.default_rng(0)
+    seen = set()
+    for _ in range(30):
+        out = augment.seeded(pipeline, rng)(**maps)
+        assert all(value.shape[:2] == (64, 64) for value in out.values())
+        assert np.array_equal(out["background"], out["image"]) and np.array_equal(out["mask"], out["depth"])
+        assert np.abs(out["image"][..., 0] / 255 - out["mask"]).max() < 0.03
+        seen.add(out["image"].tobytes())
+    assert len(seen) == 30, "every draw must differ"
+
+
+def test_masks_stay_soft(maps):
+    maps["mask"] = np.kron(np.eye(2, dtype=np.float32), np.ones((40, 40), np.float32))
+    out = augment.seeded(augment.geometry(64), np.random.default_rng(1))(**maps)["mask"]
+    assert ((out > 0.05) & (out < 0.95)).any()
+
+
+def test_no_albumentations_argument_is_ignored():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        augment.geometry(64)
+        for strength in (0.0, 0.1, 1.0, 3.0):
+            augment.CaptureDifferences(strength)
+
+
+def test_strength_zero_changes_nothing(maps):
+    out = augment.CaptureDifferences(0)(maps["background"], maps["image"], maps["mask"], np.random.default_rng(0))
+    assert np.array_equal(out[0], maps["background"]) and np.array_equal(out[1], maps["image"])
+
+
+def test_strength_grows_the_difference(maps):
+    def gap(strength):
+        capture, rng = augment.CaptureDifferences(strength), np.random.default_rng(0)
+        pairs = [capture(maps["background"], maps["image"], maps["mask"], rng) for _ in range(60)]
+        return np.mean([np.abs(a.astype(float) - b).mean() for a, b in pairs])
+
+    assert gap(0.2) < gap(1.0) < gap(2.0)
+
+
+def test_the_two_shots_differ_independently(maps):
+    capture, rng = augment.CaptureDifferences(1.0), np.random.default_rng(0)
+    background, image = capture(maps["background"], maps["image"], maps["mask"], rng)
+    assert background.shape == image.shape and background.dtype == image.dtype == np.uint8
+    assert not np.array_equal(background, image)
+
+
+def test_same_generator_same_result(maps):
+    capture = augment.CaptureDifferences(1.0)
+    first = capture(maps["background"], maps["image"], maps["mask"], np.random.default_rng(5))
+    capture(maps["background"], maps["image"], maps["mask"], np.random.default_rng(6))
+    again = capture(maps["background"], maps["image"], maps["mask"], np.random.default_rng(5))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_shadow_darkens_beside_the_object_only():
+    image, mask = np.full((64, 64, 3), 120, np.uint8), np.zeros((64, 64), np.float32)
+    mask[20:40, 25:35] = 1
+    for seed in range(10):
+        shaded = augment.cast_shadow(image, mask, np.random.default_rng(seed), 1.0)
+        assert (shaded[mask == 1] == 120).all()
+        assert (shaded <= 120).all() and shaded.min() < 115
+    assert augment.cast_shadow(image, np.zeros_like(mask), np.random.default_rng(0)) is image
+
+
+def test_absurd_strength_is_refused():
+    with pytest.raises(ValueError, match="strength"):
+        augment.CaptureDifferences(-1)

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+
+from eva_helpers import compose
+
+
+@pytest.fixture
+def scene():
+    background = np.full((60, 80, 3), 100, np.uint8)
+    depth = np.tile(np.linspace(0.0, 0.6, 60, dtype=np.float32)[:, None], (1, 80))
+    return background, depth
+
+
+def square(side: int = 20, colour: int = 200) -> np.ndarray:
+    return np.dstack([np.full((side, side, 3), colour), np.full((side, side), 255)]).astype(np.uint8)
+
+
+def place(**changes) -> compose.Placement:
+    return compose.Placement(**({"scale": 1.0, "top": 10, "left": 30, "flip": False, "z": 1.5, "grounded": False} | changes))
+
+
+def test_image_mask_and_depth_agree(scene):
+    image, mask, depth = compose.paste(*scene, square(), np.zeros((20, 20), np.float32), place(), z_near=1.5)
+    inside = np.zeros((60, 80), bool)
+    inside[10:30, 30:50] = True
+    assert (image[inside] == 200).all() and (image[~inside] == 100).all()
+    assert np.array_equal(mask > 0.5, inside)
+    assert (depth[inside] == 1).all() and np.array_equal(depth[~inside], scene[1][~inside])
+
+
+def test_soft_alpha_mixes_by_hand(scene):
+    cutout = square()
+    cutout[..., 3] = 51  # one fifth
+    image, mask, depth = compose.paste(*scene, cutout, np.zeros((20, 20), np.float32), place(), z_near=1.5)
+    assert image[15, 35, 0] == 120  # 0.8 * 100 + 0.2 * 200
+    assert mask[15, 35] == pytest.approx(0.2) and depth[15, 35] == scene[1][15, 35]
+
+
+@pytest.mark.parametrize("top, left", [(-10, 30), (50, 30), (10, -15), (10, 70), (-100, 0), (0, 200)])
+def test_the_frame_cuts(scene, top, left):
+    _, mask, _ = compose.paste(*scene, square(), np.zeros((20, 20), np.float32), place(top=top, left=left), z_near=1.5)
+    expected = np.zeros((60, 80), bool)
+    expected[max(0, top) : max(0, top + 20), max(0, left) : max(0, left + 20)] = True
+    assert np.array_equal(mask > 0.5, expected)
+
+
+def test_flip_mirrors_colour_and_relief():
+    cutout, relief = square(), np.tile(np.arange(20, dtype=np.float32), (20, 1))
+    cutout[:, :10, 0] = 0
+    rgb, _, turned = compose.scale_cutout(cutout, relief, 1.0, flip=True)
+    assert rgb[0, 0, 0] == 200 and rgb[0, -1, 0] == 0
+    assert turned[0, 0] == 19
+
+
+def test_no_dark_fringe_from_transparent_pixels():
+    cutout = square(40)
+    cutout[:, 20:] = 0  # black and fully transparent
+    rgb, alpha, _ = compose.scale_cutout(cutout, np.zeros((40, 40), np.float32), 0.33, flip=False)
+    edge = (alpha > 0.1) & (alpha < 0.9)
+    assert edge.any()
+    assert np.allclose((rgb[..., 0] / np.maximum(alpha, 1e-6))[edge], 200, atol=2)
+
+
+def test_what_is_nearer_hides_a_grounded_object(scene):
+    background, depth = scene
+    depth = depth.copy()
+    depth[:, 40:] = 0.9  # a trunk at 1.67 m; the object stands at 5 m
+    _, mask, new_depth = compose.paste(background, depth, square(), np.zeros((20, 20), np.float32), place(z=5.0, grounded=True), z_near=1.5)
+    assert (mask[10:30, 40:50] == 0).all() and (mask[10:18, 30:40] == 1).all()
+    assert (new_depth[:, 40:] == np.float32(0.9)).all()
+
+
+def test_grounded_size_follows_the_pinhole():
+    rng = np.random.default_rng(0)
+    depth = np.full((60, 80), 0.3, np.float32)  # 5 m
+    spot = compose.place_grounded(rng, np.array([50 * 80 + 40]), depth, (200, 100), (195, 50), 0.01, 100.0, 1.5, False)
+    assert spot.scale == pytest.approx(0.01 * 100 / 5) and spot.z == pytest.approx(5)
+    assert spot.top + 195 * spot.scale == pytest.approx(50, abs=1) and spot.left + 50 * spot.scale == pytest.approx(40, abs=1)
+
+
+def test_no_ground_no_grounded_placement():
+    assert (
+        compose.place_grounded(np.random.default_rng(0), np.array([], int), np.ones((9, 9)), (5, 5), (4, 2), 0.1, 9.0, 1.5, False) is None
+    )
+
+
+def test_random_objects_are_in_front_and_in_view(scene):
+    background, depth = scene
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        spot = compose.place_random(rng, depth, (40, 30), 0.01, 60.0, 1.5, False)
+        cutout = np.dstack([np.full((40, 30, 3), 9), np.full((40, 30), 255)]).astype(np.uint8)
+        _, mask, new_depth = compose.paste(background, depth, cutout, np.full((40, 30), 0.4, np.float32), spot, 1.5)
+        assert mask.max() > 0.5
+        assert (new_depth[mask > 0.5] >= depth[mask > 0.5]).all()
+
+
+def test_contact_shadow_darkens_the_floor_only(scene):
+    background, depth = scene
+    image, mask, _ = compose.paste(background, depth, square(), np.zeros((20, 20), np.float32), place(), z_near=1.5)
+    shaded = compose.contact_shadow(image, mask, foot_row=29, strength=0.8)
+    assert (shaded[mask > 0.99] == image[mask > 0.99]).all()
+    assert shaded[31, 40, 0] < 100 and shaded[5, 5, 0] == 100

@@ -1,0 +1,103 @@
+import pytest
+import torch
+
+from eva_helpers import losses, model
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return model.MaskDepthNet().eval()
+
+
+@pytest.mark.parametrize("height, width", [(32, 32), (33, 47), (64, 64), (65, 129), (100, 224)])
+def test_any_size_from_32(net, height, width):
+    photo = torch.rand(2, 3, height, width)
+    mask_logits, depth = net(photo, photo.flip(0))
+    assert mask_logits.shape == depth.shape == (2, 1, height, width)
+    assert depth.min() >= 0 and depth.max() <= 1 and mask_logits.dtype == depth.dtype == torch.float32
+
+
+def test_small_is_small(net):
+    assert model.parameters(net) <= 2_000_000
+    assert model.multiply_adds(net, 64) <= 1e9
+    assert model.receptive_field(net, 256) > 128
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34"])
+def test_torchvision_encoders(name):
+    net = model.MaskDepthNet(model.ModelConfig(name)).eval()
+    photo = torch.rand(1, 3, 65, 70)
+    assert net(photo, photo)[0].shape == (1, 1, 65, 70)
+
+
+def test_multiply_adds_by_hand():
+    layer = torch.nn.Conv2d(3, 8, 3, padding=1)
+
+    class Pair(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, background, image):
+            return self.layer(image)
+
+    assert model.multiply_adds(Pair(), 16) == 3 * 3 * 3 * 8 * 16 * 16
+
+
+def test_both_photos_are_normalised_alike(net):
+    photo = torch.rand(1, 3, 64, 64)
+    skips, photos = net.features(photo, photo)
+    for skip in skips:
+        assert skip[:, skip.shape[1] // 2 :].abs().max() < 1e-5, "identical photos have no difference"
+    assert photos[:, 3:].abs().max() == 0
+
+
+def test_a_brighter_scene_reaches_the_decoders(net):
+    photo = torch.rand(1, 3, 64, 64) * 0.5
+    assert not torch.allclose(net(photo, photo)[0], net(photo, photo + 0.3)[0])
+
+
+@pytest.mark.parametrize("part, other", [("mask", "depth"), ("depth", "mask")])
+def test_a_part_of_weight_zero_trains_no_decoder(part, other):
+    torch.manual_seed(0)
+    net = model.MaskDepthNet()
+    batch = {"mask": torch.rand(2, 1, 32, 32), "depth": torch.rand(2, 1, 32, 32)}
+    terms = losses.raw_terms(*net(torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)), batch)
+    losses.weighted_sum(terms, losses.LossWeights(**{part: 0.0})).backward()
+    silent, active = (getattr(net, f"{name}_decoder").parameters() for name in (part, other))
+    assert all(p.grad is None for p in silent)
+    assert all(p.grad is not None for p in active)
+
+
+def test_one_batch_can_be_overfitted():
+    torch.manual_seed(0)
+    net = model.MaskDepthNet()
+    background = torch.rand(2, 3, 48, 48)
+    image, mask = background.clone(), torch.zeros(2, 1, 48, 48)
+    image[:, :, 12:30, 10:32], mask[:, :, 12:30, 10:32] = 0.1, 1.0
+    batch = {"mask": mask, "depth": 0.2 + 0.5 * mask}
+    optimizer = torch.optim.AdamW(net.parameters(), 5e-3)
+    for _ in range(60):
+        mask_logits, depth = net(background, image)
+        loss = losses.weighted_sum(losses.raw_terms(mask_logits, depth, batch), losses.LossWeights())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert ((mask_logits > 0) == (mask > 0.5)).float().mean() > 0.99
+    assert (depth - batch["depth"]).abs().mean() < 0.05
+
+
+def test_bad_photos_are_refused(net):
+    photo = torch.rand(1, 3, 64, 64)
+    with pytest.raises(ValueError, match="64"):
+        net(photo, torch.rand(1, 3, 64, 65))
+    with pytest.raises(ValueError, match="32"):
+        net(photo[..., :16, :16], photo[..., :16, :16])
+    with pytest.raises(ValueError, match="vgg"):
+        model.MaskDepthNet(model.ModelConfig("vgg"))
+
+
+def test_config_survives_json():
+    config = model.ModelConfig(widths=(8, 8, 8, 8, 8))
+    assert model.ModelConfig.from_dict(config.to_dict()) == config
