@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROFILE ?= quick
 NAME ?=
+SHIP ?=
 PARAMS ?=
 
 .DEFAULT_GOAL := help
@@ -33,8 +34,8 @@ test: $(READY)  ## lint and the whole test suite, notebooks included
 bench: $(READY)  ## speed beside the source's way
 	$(BIN)/python benchmarks/speed.py
 
-train: $(READY)  ## train the shipped weights again (resumes where it was stopped)
-	$(BIN)/python benchmarks/train_shipped.py
+train: $(READY)  ## train the shipped weights into runs/train, resuming (SHIP=1 also writes assets/weights)
+	$(BIN)/python benchmarks/train_shipped.py $(if $(SHIP),--ship)
 
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(BIN)/python -m jupyter lab notebooks

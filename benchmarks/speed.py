@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import sys
 import tempfile
 import time
@@ -108,6 +110,13 @@ def inference_rates(seconds: float) -> dict[str, float]:
     }
 
 
+def cpu_name() -> str:
+    """What the processor calls itself."""
+    info = Path("/proc/cpuinfo")
+    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=8.0, help="how long each figure is measured")
@@ -116,7 +125,7 @@ def main() -> None:
     catalogue = assets.load_catalogue()
     data = dataset.CompositeDataset(catalogue, size=SIZE, augment=True, strength=1.0)
     batch = torch.utils.data.default_collate([data[i * 97 % len(data)] for i in range(BATCH)])
-    report: dict[str, dict] = {"networks": {}}
+    report: dict = {"machine": f"{os.cpu_count()} cores, {cpu_name()}, torch {torch.__version__}", "networks": {}, "rates": {}}
     for name, net in (("ours", MaskDepthNet()), ("source", SourceNet())):
         cost = {
             "parameters": parameters(net),
@@ -139,7 +148,7 @@ def main() -> None:
     )
     for title, measure, reference in sections:
         print(f"\n{title}", flush=True)
-        report[title] = rates = measure()
+        report["rates"][title] = rates = measure()
         for name, value in rates.items():
             ratio = f"{value / rates[reference]:>10.1f} x" if reference else ""
             print(f"  {name:<46}{value:>12,.1f}{ratio}", flush=True)

@@ -12,7 +12,7 @@ from eva_helpers.assets import resize
 IN_FRONT = 1.02  # an object placed without a floor is 2 % nearer than the nearest thing it covers
 OCCLUSION_SLACK = 0.15  # metres: what is nearer than the object by more than this hides it
 SMALLEST = 6  # pixels: the least height of a pasted object
-RANDOM_SIZES = (0.12, 0.8)  # the object's longer side over the frame's, for placements that ignore the floor
+SIZES = (0.12, 0.8)  # the object's longer side over the frame's: smaller is a speck at 64 px, larger leaves no scene
 
 
 @dataclass(frozen=True)
@@ -88,17 +88,21 @@ def place_grounded(
     z_near: float,
     flip: bool,
 ) -> Placement | None:
-    """Feet on walkable ground, size from the distance there (pinhole: pixels = metres * focal / z). None without ground.
+    """Feet on walkable ground, size from the distance there (pinhole: pixels = metres * focal / z). None without such ground.
 
     Args:
         ground: flat indices of the walkable pixels of the scene. depth: inverse depth (H, W). shape, contact: of the cut-out.
         focal: in pixels of this scene array.
     """
+    # Inverse depth at which the cut-out is as small, or as large, as an object should be.
+    unit = z_near * min(depth.shape) / (metres_per_pixel * focal * max(shape))
+    there = depth.ravel()[ground]
+    ground = ground[(there >= SIZES[0] * unit) & (there <= SIZES[1] * unit)]
     if len(ground) == 0:
         return None
     row, col = divmod(int(ground[rng.integers(len(ground))]), depth.shape[1])
-    z = z_near / max(float(depth[row, col]), 1e-3)
-    scale = max(metres_per_pixel * focal / z, SMALLEST / shape[0])
+    z = z_near / float(depth[row, col])
+    scale = metres_per_pixel * focal / z
     foot, middle = contact[0] * scale, (shape[1] - contact[1] if flip else contact[1]) * scale
     return Placement(scale, round(row - foot), round(col - middle), flip, z, grounded=True)
 
@@ -111,7 +115,7 @@ def place_random(
     focal: float | None,
     z_near: float,
     flip: bool,
-    sizes: tuple[float, float] = RANDOM_SIZES,
+    sizes: tuple[float, float] = SIZES,
 ) -> Placement:
     """Anywhere in the frame, even in the sky, as the source did; wholly inside, or cut by the frame by up to a third.
 

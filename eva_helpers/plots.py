@@ -16,10 +16,11 @@ TERM_COLOURS = {"mask": "#0072b2", "ssim": "#d55e00", "edge": "#009e73", "l1": "
 
 
 def as_picture(value: torch.Tensor | np.ndarray) -> np.ndarray:
-    """(C, H, W) tensor or (H, W[, 3]) array to what imshow takes."""
+    """(3, H, W), (1, H, W) or (H, W) tensor, or (H, W[, 3]) array, to what imshow takes."""
     if isinstance(value, torch.Tensor):
         value = value.detach().float().cpu().numpy()
-        value = value.transpose(1, 2, 0) if value.shape[0] == 3 else value[0]
+        if value.ndim == 3:
+            value = value.transpose(1, 2, 0) if value.shape[0] == 3 else value[0]
     return value
 
 

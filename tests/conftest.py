@@ -84,3 +84,18 @@ def write_catalogue(folder: Path, scenes: int = 6, cutouts: int = 6, size: int =
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> assets.Catalogue:
     return assets.load_catalogue(write_catalogue(tmp_path_factory.mktemp("tiny")))
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory) -> Path:
+    """A weights file of a tiny untrained network."""
+    import torch
+
+    from eva_helpers import training
+    from eva_helpers.model import MaskDepthNet, ModelConfig
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    net = MaskDepthNet(ModelConfig(widths=(8, 8, 8, 8, 8), blocks=(1, 1, 1, 1, 1), decoder=(8, 8, 8, 8), detail=4))
+    training.save_weights(net, path)
+    return path

@@ -683,7 +683,7 @@ def _nearest(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Blender reports each saved file on the process's standard output, past Python."""
     sys.stdout.flush()
     kept, null = os.dup(1), os.open(os.devnull, os.O_WRONLY)
@@ -758,7 +758,7 @@ def make(folder: Path, first: int, count: int, views: int, height: int, samples:
             if name in done:
                 continue
             start = time.monotonic()
-            with _quiet():
+            with quiet():
                 rgba, relief, entry = view(index, number, height, samples)
             paths = {"image": f"dogs/{name}.webp", "relief": f"dogs/{name}_relief.png"}
             common.save(folder / paths["image"], rgba)

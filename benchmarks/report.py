@@ -1,0 +1,110 @@
+"""Put measured figures and pictures where readers see them: `python benchmarks/report.py [RUN]`.
+
+The README's figures between its markers are written from `assets/weights/small.json` and `benchmarks/results/*.json`, never by hand. With
+RUN, a folder of `make run`, the pictures that the README and the notebooks show are copied from its figures to `assets/gallery`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from eva_helpers.assets import GALLERY, ROOT, WEIGHTS
+
+RESULTS = ROOT / "benchmarks" / "results"
+START, END = "<!-- figures -->", "<!-- /figures -->"
+SHOWN = {"mask_iou": "mask IoU", "mask_dice": "mask Dice", "depth_rmse_std": "depth RMSE / std", "depth_delta1": "depth delta1"}
+
+
+def row(*cells: object) -> str:
+    return "| " + " | ".join(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells) + " |"
+
+
+def scores(card: dict) -> list[str]:
+    """The four quadrants at every size, each beside its baseline."""
+    lines = [
+        "The shipped network on rendered pairs with capture differences at strength 1, beside subtraction (threshold chosen on "
+        "training pairs) and a constant depth (the mean of training pairs):",
+        "",
+        row("test pairs", "", *SHOWN.values()),
+        row(*["---"] * 6),
+    ]
+    for size, quadrants in card["test_scores"].items():
+        for name, rows in quadrants.items():
+            for who, values in rows.items():
+                lines.append(row(f"{size}: {name}" if who == "network" else "", who, *(float(values[key]) for key in SHOWN)))
+    return lines
+
+
+def real(rows: dict) -> list[str]:
+    """Means by group of real photographs."""
+    groups: dict[str, list[dict]] = {}
+    for name, values in rows.items():
+        groups.setdefault(name.rpartition("_")[0] or name, []).append(values)
+    lines = ["Real photographs, which no training has seen (subtraction at the threshold that is best for each group):", ""]
+    lines += [row("photos", "pairs", "mask Dice", "Dice of subtraction", "correlation of depth with its label"), row(*["---"] * 5)]
+    for group, values in groups.items():
+        curves = zip(*(value["subtraction"] for value in values), strict=True)
+        best = max(sum(curve) / len(values) for curve in curves)
+        means = [sum(value[key] for value in values) / len(values) for key in ("dice", "depth_correlation")]
+        lines.append(row(group, len(values), means[0], best, means[1]))
+    return lines
+
+
+def speed(report: dict) -> list[str]:
+    """Rates of one run as ratios to the source's way."""
+    lines = [f"Speed on {report['machine']}, ratios within one run:", "", row("", "samples/s", "against the source's"), row(*["---"] * 3)]
+    for title, rates in report["rates"].items():
+        reference = next((value for name, value in rates.items() if name.startswith(("source", "the source's"))), None)
+        for name, value in rates.items():
+            lines.append(row(f"{title}: {name}", f"{value:,.1f}", f"{value / reference:.1f} x" if reference else ""))
+    return lines
+
+
+def figures() -> str:
+    """The README's section, from the files."""
+    parts = [scores(json.loads(WEIGHTS.with_suffix(".json").read_text()))]
+    for name, make in (("real_photos", real), ("speed", speed)):
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            parts.append(make(json.loads(path.read_text())))
+    return "\n\n".join("\n".join(part) for part in parts)
+
+
+def write(readme: Path) -> None:
+    """Replace what stands between the markers."""
+    before, _, rest = readme.read_text().partition(START)
+    _, _, after = rest.partition(END)
+    readme.write_text(f"{before}{START}\n{figures()}\n{END}{after}")
+
+
+def wanted() -> set[str]:
+    """Names of the gallery pictures that a page shows."""
+    pages = (ROOT / "README.md", *(ROOT / "notebooks").glob("*.ipynb"))
+    return {name for page in pages for name in re.findall(r"assets/gallery/([\w.-]+\.png)", page.read_text())}
+
+
+def copy_pictures(run: Path) -> list[Path]:
+    """Copy the shown pictures from a run; one that the run lacks is an error."""
+    missing = [name for name in sorted(wanted()) if not (run / "figures" / name).is_file()]
+    if missing:
+        sys.exit(f"error: {run}/figures lacks {', '.join(missing)}: give a run of the whole series.")
+    GALLERY.mkdir(exist_ok=True)
+    return [Path(shutil.copyfile(run / "figures" / name, GALLERY / name)) for name in sorted(wanted())]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, nargs="?", help="copy this run's pictures to the gallery")
+    options = parser.parse_args()
+    for path in copy_pictures(options.run) if options.run else ():
+        print(path.relative_to(ROOT), f"{path.stat().st_size // 1024} KB")
+    write(ROOT / "README.md")
+
+
+if __name__ == "__main__":
+    main()

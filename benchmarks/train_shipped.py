@@ -1,0 +1,185 @@
+"""Train the weights that the project ships, from nothing, on the embedded park alone: `make train`.
+
+Progressive size: most steps at 64 px, where they are cheap, then mixed sizes up to 224 px, so that one network serves them all.
+Can be stopped at any time and started again: every stage resumes after its last epoch. Results go to `runs/train/`; only
+`--ship` writes into `assets/weights/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from eva_helpers import assets, dataset, metrics, training
+from eva_helpers.losses import LossWeights
+from eva_helpers.model import MaskDepthNet, ModelConfig, parameters
+
+STRENGTH = 1.25  # of the capture differences: a margin above the 1.0 that is tested
+EMPTY = 0.08  # share of pairs without an object: the mask must learn to stay empty
+EVALUATED = 384  # fixed composites per quadrant and size
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training: `parts` maps the side in px to (batch size, samples an epoch)."""
+
+    name: str
+    parts: dict[int, tuple[int, int]]
+    epochs: int
+    lr: float
+
+
+STAGES = {
+    "full": (
+        Stage("64px", {64: (64, 16384)}, epochs=16, lr=3e-3),
+        Stage("mixed", {64: (64, 4096), 128: (24, 2400), 224: (8, 1200)}, epochs=8, lr=1e-3),
+    ),
+    "smoke": (Stage("64px", {64: (8, 16)}, 1, 1e-3), Stage("mixed", {64: (8, 8), 96: (4, 8)}, 1, 1e-3)),
+}
+
+
+class Alternate:
+    """Several loaders as one: batches of all of them, evenly interleaved."""
+
+    def __init__(self, loaders: list[DataLoader]) -> None:
+        self.loaders = loaders
+        turns = [((number + 0.5) / len(loader), which) for which, loader in enumerate(loaders) for number in range(len(loader))]
+        self.order = [which for _, which in sorted(turns)]
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        sources = [iter(loader) for loader in self.loaders]
+        return (next(sources[which]) for which in self.order)
+
+
+def loaders(catalogue: assets.Catalogue, stage: Stage, workers: int, seed: int) -> Alternate:
+    """Training pairs of every size of the stage: both placements, all augmentations, capture differences."""
+    return Alternate(
+        [
+            dataset.loader(
+                dataset.CompositeDataset(catalogue, size=size, augment=True, strength=STRENGTH, empty=EMPTY, seed=seed + size),
+                batch,
+                samples=samples,
+                workers=workers,
+                seed=seed + size,
+            )
+            for size, (batch, samples) in stage.parts.items()
+        ]
+    )
+
+
+def train(catalogue: assets.Catalogue, stages: tuple[Stage, ...], folder: Path, workers: int, seed: int) -> tuple[MaskDepthNet, float]:
+    """All stages, each starting from the weights of the one before; returns the network and the seconds it took (this time)."""
+    start, net = time.perf_counter(), None
+    for number, stage in enumerate(stages):
+        size = max(stage.parts)
+        held = dataset.CompositeDataset(catalogue, "validation", "validation", size=size, strength=1.0, seed=seed)
+        validation = dataset.loader(dataset.fixed_sample(held, 192 if size < 128 else 96, seed), 32)
+        torch.manual_seed(seed)
+        net = net.train() if net else MaskDepthNet(ModelConfig())
+        config = training.TrainingConfig(epochs=stage.epochs, lr=stage.lr, ema=0.998, seed=seed + number)
+        batches = loaders(catalogue, stage, workers, seed)
+        print(f"stage {stage.name}: {stage.epochs} epochs of {len(batches)} steps, sizes {', '.join(map(str, stage.parts))} px", flush=True)
+        trainer = training.Trainer(
+            net, batches, validation, folder / stage.name, config, LossWeights(), z_near=catalogue.z_near, resume=True, say=say
+        )
+        trainer.fit()
+        net = training.load_weights(folder / stage.name / "last.safetensors")
+    return net, time.perf_counter() - start
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def scores(net: MaskDepthNet, catalogue: assets.Catalogue, sizes: tuple[int, ...], count: int, seed: int) -> dict:
+    """Test scores of the four quadrants at each size beside subtraction (threshold chosen on training pairs) and a constant depth."""
+    report = {}
+    for size in sizes:
+        options = {"size": size, "strength": 1.0, "seed": seed + 1}
+        known = dataset.CompositeDataset(catalogue, **options)
+        calibration = list(dataset.loader(dataset.fixed_sample(known, 256, seed), 32))
+        simple = metrics.baseline(metrics.best_threshold(calibration), metrics.mean_depth(calibration))
+        for name in dataset.QUADRANTS:
+            tests = dataset.loader(dataset.fixed_sample(dataset.quadrant(catalogue, name, **options), count, seed), 32)
+            for who, method in (("network", metrics.network(net)), ("subtraction / constant", simple)):
+                report.setdefault(f"{size} px", {}).setdefault(name, {})[who] = metrics.summary(
+                    metrics.evaluate(method, tests, catalogue.z_near)
+                )
+    return report
+
+
+def commit() -> str:
+    """The checkout's commit, with "+changes" when files differ from it."""
+    git = ["git", "-C", str(assets.ROOT)]
+    try:
+        name = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return name + ("+changes" if changed else "")
+
+
+def card(catalogue: assets.Catalogue, stages: tuple[Stage, ...], net: MaskDepthNet, report: dict, options: argparse.Namespace) -> dict:
+    """What stands beside the weights: data, commit, command, settings, scores."""
+    return {
+        "network": net.config.to_dict() | {"parameters": parameters(net)},
+        "trained_on": {
+            "catalogue": catalogue.name,
+            "views": len(catalogue.backgrounds("train")),
+            "cutouts": len(catalogue.objects("train")),
+            "capture_strength": STRENGTH,
+            "empty": EMPTY,
+        },
+        "commit": options.commit,
+        "command": "make train",
+        "seed": options.seed,
+        "stages": [asdict(stage) for stage in stages],
+        "loss_weights": asdict(LossWeights()),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "test_scores": report,
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", choices=STAGES, default="full")
+    parser.add_argument("--out", type=Path, default=assets.ROOT / "runs" / "train")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--ship", action="store_true", help="also write assets/weights/small.safetensors and .json")
+    options = parser.parse_args(arguments)
+    options.commit = commit()
+    catalogue, stages = assets.load_catalogue(), STAGES[options.profile]
+    net, seconds = train(catalogue, stages, options.out, options.workers, options.seed)
+    sizes, count = ((64, 224), EVALUATED) if options.profile == "full" else ((64,), 16)
+    print(f"trained in {seconds / 60:.1f} minutes; evaluating", flush=True)
+    report = scores(net, catalogue, sizes, count, options.seed)
+    for target in (options.out, assets.WEIGHTS.parent) if options.ship else (options.out,):
+        target.mkdir(parents=True, exist_ok=True)
+        training.save_weights(net, target / assets.WEIGHTS.name, half=True)
+        (target / assets.WEIGHTS.with_suffix(".json").name).write_text(
+            json.dumps(card(catalogue, stages, net, report, options), indent=1) + "\n"
+        )
+        print("wrote", target / assets.WEIGHTS.name)
+    for size, quadrants in report.items():
+        print(f"\ntest split, {size}")
+        print(metrics.table({f"{name}: {who}": row for name, rows in quadrants.items() for who, row in rows.items()}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

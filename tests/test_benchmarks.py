@@ -1,0 +1,92 @@
+"""The commands in benchmarks/ do what they say, at toy size; the figures themselves are not tested."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import report
+import source
+import torch
+import train_shipped
+from conftest import smooth
+from PIL import Image
+
+from eva_helpers import assets, training
+from eva_helpers.model import receptive_field
+
+FOLDER = assets.ROOT / "benchmarks"
+
+
+def command(script, *arguments):
+    return subprocess.run([sys.executable, str(FOLDER / script), *map(str, arguments)], capture_output=True, text=True)
+
+
+def test_the_sources_network_is_rebuilt_as_described():
+    net = source.SourceNet()
+    count = sum(p.numel() for p in net.parameters())
+    assert abs(count / 3_199_552 - 1) < 0.05 and receptive_field(net, 64) == 21
+    mask, depth = net(torch.rand(2, 3, 32, 40), torch.rand(2, 3, 32, 40))
+    assert mask.shape == depth.shape == (2, 1, 32, 40)
+
+
+def test_alternate_interleaves_and_keeps_every_batch():
+    mixed = train_shipped.Alternate([list("aaaa"), list("bb")])
+    batches = list(mixed)
+    assert len(mixed) == 6 and sorted(batches) == list("aaaabb")
+    assert batches != sorted(batches)
+
+
+def test_training_the_shipped_weights_resumes(tmp_path):
+    out = tmp_path / "train"
+    first = command("train_shipped.py", "--profile", "smoke", "--out", out, "--workers", 0)
+    assert first.returncode == 0, first.stderr[-2000:]
+    net = training.load_weights(out / "small.safetensors")
+    card = json.loads((out / "small.json").read_text())
+    assert card["network"]["parameters"] == sum(p.numel() for p in net.parameters())
+    assert card["trained_on"]["views"] > 0 and card["commit"] and "unseen background, unseen object" in card["test_scores"]["64 px"]
+    again = command("train_shipped.py", "--profile", "smoke", "--out", out, "--workers", 0)
+    assert again.returncode == 0 and "resumed" in again.stdout and again.stdout.count("epoch   1/1") == 0
+
+
+def test_shipped_weights_have_a_card_that_fits():
+    card = json.loads(assets.WEIGHTS.with_suffix(".json").read_text())
+    net = training.load_weights(assets.WEIGHTS)
+    assert net.config.to_dict().items() <= card["network"].items()
+    assert assets.WEIGHTS.stat().st_size < 8e6
+    hardest = card["test_scores"]["64 px"]["unseen background, unseen object"]
+    assert hardest["network"]["mask_iou"] > hardest["subtraction / constant"]["mask_iou"]
+
+
+@pytest.fixture
+def quads(tmp_path):
+    background = smooth(np.random.default_rng(0), 64)
+    image, mask = background.copy(), np.zeros((64, 64), np.uint8)
+    image[20:40, 20:40], mask[20:40, 20:40] = 250 - image[20:40, 20:40], 255
+    depth = np.repeat(np.linspace(255, 0, 64).astype(np.uint8)[:, None], 64, 1)
+    for part, picture in (("bg", background), ("image", image), ("mask", mask), ("depth", depth)):
+        Image.fromarray(picture).save(tmp_path / f"park_1_{part}.png")
+    return tmp_path
+
+
+def test_real_photos_prints_scores_beside_subtraction(quads, weights):
+    done = command("real_photos.py", quads, "--weights", weights, "--json", quads / "scores.json")
+    assert done.returncode == 0, done.stderr[-2000:]
+    row = json.loads((quads / "scores.json").read_text())["park_1"]
+    assert max(row["subtraction"]) > 0.9 and "subtraction" in done.stdout and -1 <= row["depth_correlation"] <= 1
+
+
+def test_real_photos_names_what_is_missing(quads):
+    (quads / "park_1_mask.png").unlink()
+    done = command("real_photos.py", quads)
+    assert done.returncode == 2 and "park_1" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_figures_of_the_readme_are_those_of_the_files():
+    text = (assets.ROOT / "README.md").read_text()
+    assert report.figures() in text, "run `python benchmarks/report.py`"
+
+
+def test_gallery_holds_what_the_pages_show():
+    assert {path.name for path in assets.GALLERY.iterdir()} == report.wanted()

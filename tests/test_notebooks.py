@@ -1,0 +1,165 @@
+"""The series: how every notebook is built, and that each runs - alone, from anywhere, under papermill."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+
+import nbformat
+import papermill
+import pytest
+import run as runner
+
+from eva_helpers import assets
+
+FOLDER = assets.ROOT / "notebooks"
+
+PATHS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
+BOOKS = {path.stem: nbformat.read(path, as_version=4) for path in PATHS}
+EACH = pytest.mark.parametrize("name", BOOKS)
+
+
+def code(book):
+    return [cell for cell in book.cells if cell.cell_type == "code"]
+
+
+def tagged(book, tag="parameters"):
+    return [cell for cell in book.cells if tag in cell.metadata.get("tags", [])]
+
+
+def test_the_series_is_numbered_without_gaps():
+    numbers = [int(name[:2]) for name in BOOKS]
+    assert len(numbers) >= 5 and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+@EACH
+def test_notebook_is_valid_and_clean(name):
+    nbformat.validate(BOOKS[name])
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in code(BOOKS[name])), "commit notebooks without outputs"
+    assert "widgets" not in BOOKS[name].metadata
+    assert all("colab" not in cell.metadata and "execution" not in cell.metadata for cell in BOOKS[name].cells)
+
+
+def test_cell_ids_are_unique():
+    for name, book in BOOKS.items():
+        ids = [cell.id for cell in book.cells]
+        assert len(set(ids)) == len(ids), name
+
+
+@EACH
+def test_first_cells_are_title_setup_parameters_imports(name):
+    title, setup, parameters, imports = BOOKS[name].cells[:4]
+    first = next(iter(BOOKS.values())).cells[1]
+    assert title.source.startswith(f"# {name[:2]} - ") and f"/notebooks/{name}.ipynb" in title.source
+    assert "**The question:**" in title.source and "![" in title.source and "minute" in title.source
+    assert setup.source == first.source, "the set-up cell is the same text in every notebook"
+    assert tagged(BOOKS[name]) == [parameters]
+    assert "from eva_helpers import" in imports.source
+
+
+@EACH
+def test_parameters_are_typed_literals_with_a_reason(name):
+    for line in tagged(BOOKS[name])[0].source.splitlines():
+        assert re.fullmatch(r"[A-Z][A-Z_]*: (int|float|str|bool) = [^#=]+  # [^=]+", line), line
+    assert runner.accepted(FOLDER / f"{name}.ipynb") >= {"RUN_DIR", "INTERACTIVE", "SEED", "CATALOGUE"}
+
+
+@EACH
+def test_cells_are_short_and_explained(name):
+    lengths = [len(cell.source.splitlines()) for cell in code(BOOKS[name])[1:]]
+    assert max(lengths) <= 30 and sorted(lengths)[len(lengths) // 2] < 9
+    assert sum(cell.cell_type == "markdown" for cell in BOOKS[name].cells) >= 5
+
+
+@EACH
+def test_no_shell_magic_and_no_cuda_calls(name):
+    for cell in code(BOOKS[name]):
+        assert not re.search(r"^\s*[!%]|\.cuda\(", cell.source, re.MULTILINE), "`!cmd` does not stop a notebook that fails"
+
+
+@EACH
+def test_pictures_of_the_titles_are_in_the_gallery(name):
+    for picture in re.findall(r"main/assets/gallery/([^)\s]+)\)", BOOKS[name].cells[0].source):
+        assert (assets.GALLERY / picture).is_file(), picture
+
+
+def test_one_public_address():
+    address = tomllib.loads((assets.ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+    owner = address.removeprefix("https://github.com/")
+    for path in (*PATHS, assets.ROOT / "README.md"):
+        found = set(re.findall(r"github(?:usercontent)?\.com/(?:github/)?([\w.-]+/[\w.-]+?)(?=[/\"\s)\\]|$)", path.read_text()))
+        assert found <= {owner}, f"{path.name} names {found}, pyproject.toml {owner}"
+
+
+@pytest.mark.notebook
+def test_the_series_runs_with_smoke_values(tmp_path):
+    command = [sys.executable, str(FOLDER / "run.py"), "--profile", "smoke", "--name", "smoke", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"EVA_REPO_URL": "nowhere"})
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    folder = tmp_path / "smoke"
+    for name in BOOKS:
+        assert (folder / f"{name}.ipynb").is_file() and (folder / f"{name}.html").stat().st_size > 10_000
+    assert list((folder / "figures").glob("*.png")) and (folder / "index.html").is_file()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics.keys() == BOOKS.keys()
+    assert "training/best.safetensors" in metrics["05_visual_evaluation"]["weights"]
+    assert str(folder) in done.stdout and "mask_iou" in done.stdout
+    assert not (assets.ROOT / "nowhere").exists()
+
+
+@pytest.mark.notebook
+def test_a_notebook_runs_alone_from_another_folder(tmp_path):
+    """05 without 04: the shipped weights; started in a folder below the notebooks' own parent."""
+    values = {"RUN_DIR": str(tmp_path), "SAMPLES": 16, "INTERACTIVE": False}
+    book = papermill.execute_notebook(str(FOLDER / "05_visual_evaluation.ipynb"), None, values, cwd=str(assets.ROOT / "tests"))
+    printed = "".join(o.get("text", "") for cell in book.cells if cell.cell_type == "code" for o in cell.outputs)
+    assert assets.WEIGHTS.name in printed
+
+
+@pytest.mark.notebook
+def test_outside_a_checkout_the_set_up_says_what_to_do(tmp_path):
+    book = nbformat.v4.new_notebook(cells=BOOKS["01_data_exploration"].cells[1:2])
+    nbformat.write(book, tmp_path / "alone.ipynb")
+    with pytest.raises(papermill.PapermillExecutionError, match="inside a clone of"):
+        papermill.execute_notebook(str(tmp_path / "alone.ipynb"), None, cwd=str(tmp_path), kernel_name="python3")
+
+
+def test_an_unknown_parameter_is_refused(tmp_path, capsys):
+    assert runner.main(["--profile", "smoke", "--out", str(tmp_path), "-p", "EPOCH", "3"]) == 2
+    message = capsys.readouterr().err
+    assert "EPOCH" in message and "EPOCHS" in message and len(message.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == [], "refused before anything is made"
+
+
+def test_an_unknown_notebook_is_refused(tmp_path, capsys):
+    assert runner.main(["--only", "77", "--out", str(tmp_path)]) == 2
+    assert "77" in capsys.readouterr().err
+
+
+def test_profiles_name_only_parameters_that_exist(tmp_path):
+    for profile in runner.PROFILES:
+        plan = runner.parameters(PATHS, profile, {}, tmp_path)
+        assert all(values["RUN_DIR"] == str(tmp_path) and values["INTERACTIVE"] is False for values in plan.values())
+    assert set().union(*runner.PROFILES.values()) <= BOOKS.keys()
+
+
+def test_given_values_win_and_keep_their_type(tmp_path):
+    values = runner.parse([["LR", "1"], ["SEED", "7"], ["CATALOGUE", "my/folder"], ["RESUME", "True"]])
+    assert values == {"LR": 1, "SEED": 7, "CATALOGUE": "my/folder", "RESUME": True}
+    plan = runner.parameters(PATHS, "smoke", {"EPOCHS": 5}, tmp_path)
+    assert plan[FOLDER / "04_weighted_loss_training.ipynb"]["EPOCHS"] == 5
+
+
+@pytest.mark.notebook
+def test_a_failing_notebook_fails_the_run(tmp_path, capsys):
+    status = runner.main(["--profile", "smoke", "--only", "01", "--out", str(tmp_path), "-p", "CATALOGUE", "does/not/exist"])
+    message = capsys.readouterr().err
+    assert status == 1 and "01_data_exploration" in message and "InputError" in message
+    assert list(tmp_path.glob("*/01_data_exploration.html")), "the executed copy stays, to see what happened"
+
+
+def test_a_run_never_overwrites_another(tmp_path):
+    first, second = (assets.new_run("same", tmp_path) for _ in range(2))
+    assert first != second and first.is_dir() and second.is_dir()
