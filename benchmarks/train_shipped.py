@@ -158,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--profile", choices=STAGES, default="full")
     parser.add_argument("--out", type=Path, default=assets.ROOT / "runs" / "train")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=0, help="loader processes; on two cores the training needs both itself")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ship", action="store_true", help="also write assets/weights/small.safetensors and .json")
     options = parser.parse_args(arguments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -40,6 +40,22 @@ def scale_cutout(rgba: np.ndarray, relief: np.ndarray, scale: float, flip: bool)
     if flip:
         layers, relief = layers[:, ::-1], relief[:, ::-1]
     return layers[..., :3], layers[..., 3] / 255.0, relief
+
+
+def pyramid(rgba: np.ndarray, relief: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """A cut-out at full, half, quarter ... size, down to 16 px: small pastes then need not touch every stored pixel."""
+    levels = [(rgba, relief)]
+    while min(levels[-1][0].shape[:2]) >= 32:
+        rgb, alpha, relief = scale_cutout(*levels[-1], 0.5, flip=False)
+        straight = rgb / np.maximum(alpha, 1 / 255)[..., None]
+        levels.append((np.rint(np.dstack([straight, alpha * 255])).clip(0, 255).astype(np.uint8), relief))
+    return levels
+
+
+def level(levels: list[tuple[np.ndarray, np.ndarray]], place: Placement) -> tuple[np.ndarray, np.ndarray, Placement]:
+    """The smallest level of a pyramid that still has to be shrunk for `place`, and the placement in terms of it."""
+    number = int(np.clip(np.floor(-np.log2(place.scale)), 0, len(levels) - 1))
+    return *levels[number], replace(place, scale=place.scale * 2**number)
 
 
 def paste(

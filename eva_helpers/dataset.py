@@ -30,9 +30,10 @@ QUADRANTS = {  # name -> (split of the backgrounds, split of the cut-outs); "uns
 
 def to_tensors(sample: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
     """The data contract: uint8 RGB (H, W, 3) to float32 (3, H, W) in [0, 1]; mask and depth float32 (H, W) to (1, H, W)."""
-    photos = {name: torch.from_numpy(np.ascontiguousarray(sample[name].transpose(2, 0, 1))).float().div_(255) for name in MAPS[:2]}
-    maps = {name: torch.from_numpy(np.ascontiguousarray(sample[name], dtype=np.float32)).clamp_(0, 1)[None] for name in MAPS[2:]}
-    return photos | maps
+    # numpy, not torch: for arrays this small, its calls cost a third
+    photos = {name: np.divide(sample[name].transpose(2, 0, 1), np.float32(255), order="C") for name in MAPS[:2]}
+    maps = {name: np.clip(sample[name][None], 0, 1, dtype=np.float32) for name in MAPS[2:]}
+    return {name: torch.from_numpy(array) for name, array in (photos | maps).items()}
 
 
 class CompositeDataset(Dataset):
@@ -106,9 +107,9 @@ class CompositeDataset(Dataset):
         background, depth, ground, focal = self._scene(scene)
         if self.empty and rng.random() < self.empty:
             return {"background": background, "image": background.copy(), "mask": np.zeros_like(depth), "depth": depth.copy()}
-        rgba, relief = self._cutout(cutout)
-        place = self._place(rng, self.objects[cutout], rgba.shape[:2], depth, ground, focal, flip)
-        image, mask, new_depth = compose.paste(background, depth, rgba, relief, place, self.catalogue.z_near)
+        levels = self._cutout(cutout)
+        place = self._place(rng, self.objects[cutout], levels[0][0].shape[:2], depth, ground, focal, flip)
+        image, mask, new_depth = compose.paste(background, depth, *compose.level(levels, place), self.catalogue.z_near)
         return {"background": background, "image": image, "mask": mask, "depth": new_depth}
 
     def _place(self, rng, item, size, depth, ground, focal, flip) -> compose.Placement:
@@ -129,9 +130,9 @@ class CompositeDataset(Dataset):
             self._scenes[number] = background, depth, np.flatnonzero(ground), focal
         return self._scenes[number]
 
-    def _cutout(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+    def _cutout(self, number: int) -> list[tuple[np.ndarray, np.ndarray]]:
         if number not in self._cutouts:
-            self._cutouts[number] = read_cutout(self.catalogue, self.objects[number])
+            self._cutouts[number] = compose.pyramid(*read_cutout(self.catalogue, self.objects[number]))
         return self._cutouts[number]
 
 

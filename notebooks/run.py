@@ -28,7 +28,7 @@ PROFILES: dict[str, dict[str, dict[str, object]]] = {
     "full": {},  # the notebooks' own defaults
     "quick": {  # a few minutes on two cores, good enough to beat subtraction
         "01_data_exploration": {"SAMPLES": 600},
-        "04_weighted_loss_training": {"EPOCHS": 8, "SAMPLES_PER_EPOCH": 4096, "VALIDATION_SAMPLES": 192},
+        "04_weighted_loss_training": {"EPOCHS": 10, "SAMPLES_PER_EPOCH": 4096, "VALIDATION_SAMPLES": 192},
         "05_visual_evaluation": {"SAMPLES": 192},
     },
     "smoke": {  # every line runs, nothing is learnt

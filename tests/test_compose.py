@@ -101,3 +101,15 @@ def test_contact_shadow_darkens_the_floor_only(scene):
     shaded = compose.contact_shadow(image, mask, foot_row=29, strength=0.8)
     assert (shaded[mask > 0.99] == image[mask > 0.99]).all()
     assert shaded[31, 40, 0] < 100 and shaded[5, 5, 0] == 100
+
+
+@pytest.mark.parametrize("scale", [0.9, 0.5, 0.3, 0.11])
+def test_a_pyramid_level_gives_the_same_picture(scene, scale):
+    y, x = np.mgrid[:120, :100] / 100
+    alpha = 255 * (np.hypot(y - 0.6, x - 0.5) < 0.4)
+    cutout = np.dstack([120 + 80 * np.sin(3 * x), 255 * x, 120 * y, alpha]).astype(np.uint8)
+    relief, spot = (0.2 * x - 0.1).astype(np.float32), place(scale=scale, top=5, left=5)
+    direct = compose.paste(*scene, cutout, relief, spot, 1.5)
+    level = compose.paste(*scene, *compose.level(compose.pyramid(cutout, relief), spot), 1.5)
+    assert np.abs(direct[0].astype(int) - level[0]).mean() < 1.5
+    assert np.abs(direct[1] - level[1]).mean() < 0.01 and np.abs(direct[2] - level[2]).mean() < 0.01
