@@ -33,6 +33,7 @@ test: $(READY)  ## lint and the whole test suite, notebooks included
 
 bench: $(READY)  ## speed beside the source's way
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/files.py
 
 train: $(READY)  ## train the shipped weights into runs/train, resuming (SHIP=1 also writes assets/weights)
 	$(BIN)/python benchmarks/train_shipped.py $(if $(SHIP),--ship)
@@ -41,8 +42,9 @@ lab: $(READY)  ## open the notebooks in JupyterLab
 	$(BIN)/python -m jupyter lab notebooks
 
 park:  ## render the embedded park with Blender (needs the `render` extra, Python 3.11; nobody needs it to use the project)
-	$(PYTHON) assets/render/dogs.py --out assets/park
-	$(PYTHON) assets/render/scenes.py --out assets/park
+	$(PYTHON) assets/render/dogs.py --out assets/park --count 40
+	$(PYTHON) assets/render/scenes.py --out assets/park --count 150
+	$(PYTHON) assets/render/pairs.py --out assets/park --each 2
 
 clean:  ## remove the environment and caches; runs/ stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from source import SourceDataset, SourceNet, train_step
 
-from eva_helpers import assets, dataset, metrics, predict, training
+from eva_helpers import assets, augment, dataset, folders, metrics, predict, training
 from eva_helpers.model import MaskDepthNet, multiply_adds, parameters, receptive_field
 
 SIZE, BATCH = 64, 64
@@ -51,6 +51,24 @@ def training_rates(batch: dict, seconds: float) -> dict[str, float]:
     return {"ours": ours, "source": rate(lambda: train_step(source, optimizer, batch) and BATCH, seconds)}
 
 
+class Augmented(torch.utils.data.Dataset):
+    """Another dataset's samples through our augmentation and capture differences: what the same work costs on files."""
+
+    def __init__(self, data) -> None:
+        self.data, self.geometry, self.capture = data, augment.geometry(SIZE), augment.CaptureDifferences(1.0)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        rng, tensors = np.random.default_rng(index), self.data[index]
+        sample = {name: (tensors[name].permute(1, 2, 0).numpy() * 255).astype(np.uint8) for name in ("background", "image")}
+        sample |= {name: tensors[name][0].numpy() for name in ("mask", "depth")}
+        sample = augment.seeded(self.geometry, rng)(**sample)
+        sample["background"], sample["image"] = self.capture(sample["background"], sample["image"], sample["mask"], rng)
+        return dataset.to_tensors(sample)
+
+
 def loading_rates(catalogue: assets.Catalogue, seconds: float, count: int = 200) -> dict[str, float]:
     """Samples a second of one process: composites made on the fly against four JPEG files a sample at 220 px."""
     kinds = {
@@ -59,7 +77,8 @@ def loading_rates(catalogue: assets.Catalogue, seconds: float, count: int = 200)
     }
     with tempfile.TemporaryDirectory() as folder:
         _write_source_folder(Path(folder), catalogue, count)
-        kinds["FolderDataset (same files)"] = dataset.FolderDataset(folder, size=SIZE)
+        kinds["FolderDataset (same files)"] = folders.FolderDataset(folder, size=SIZE)
+        kinds["the source's way, augmented like ours"] = Augmented(SourceDataset(Path(folder), count, SIZE))
         kinds["the source's way (JPEG, PIL, torchvision)"] = SourceDataset(Path(folder), count, SIZE)
         return {name: rate(_reader(data, count), seconds) for name, data in kinds.items()}
 

@@ -42,7 +42,7 @@ class Stage:
 STAGES = {
     "full": (
         Stage("64px", {64: (64, 16384)}, epochs=16, lr=3e-3),
-        Stage("mixed", {64: (64, 4096), 128: (24, 2400), 224: (8, 1200)}, epochs=8, lr=1e-3),
+        Stage("mixed", {64: (64, 4096), 128: (24, 2400), 224: (8, 1200)}, epochs=6, lr=1e-3),
     ),
     "smoke": (Stage("64px", {64: (8, 16)}, 1, 1e-3), Stage("mixed", {64: (8, 8), 96: (4, 8)}, 1, 1e-3)),
 }
@@ -81,7 +81,7 @@ def loaders(catalogue: assets.Catalogue, stage: Stage, workers: int, seed: int) 
 
 
 def train(catalogue: assets.Catalogue, stages: tuple[Stage, ...], folder: Path, workers: int, seed: int) -> tuple[MaskDepthNet, float]:
-    """All stages, each starting from the weights of the one before; returns the network and the seconds it took (this time)."""
+    """All stages, each from the last weights of the one before; the last stage's best on validation, and the seconds this took."""
     start, net = time.perf_counter(), None
     for number, stage in enumerate(stages):
         size = max(stage.parts)
@@ -97,7 +97,7 @@ def train(catalogue: assets.Catalogue, stages: tuple[Stage, ...], folder: Path, 
         )
         trainer.fit()
         net = training.load_weights(folder / stage.name / "last.safetensors")
-    return net, time.perf_counter() - start
+    return training.load_weights(folder / stages[-1].name / "best.safetensors"), time.perf_counter() - start
 
 
 def say(line: str) -> None:

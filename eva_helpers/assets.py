@@ -51,8 +51,22 @@ class Cutout:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """A true pair, for testing only: the view `scene` with object `object` really in it; mask and depth are exact."""
+
+    id: str
+    scene: str
+    object: str
+    split: str
+    image: Path
+    mask: Path
+    depth: Path
+    info: dict = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
 class Catalogue:
-    """Backgrounds and cut-outs of one folder; `z_near` metres is depth 1.0 of the data contract."""
+    """Backgrounds, cut-outs and true pairs of one folder; `z_near` metres is depth 1.0 of the data contract."""
 
     folder: Path
     name: str
@@ -61,6 +75,7 @@ class Catalogue:
     relief_encoding: dict
     scenes: tuple[Scene, ...]
     cutouts: tuple[Cutout, ...]
+    pairs: tuple[Pair, ...] = ()
 
     def backgrounds(self, split: str | None = None) -> list[Scene]:
         """Scenes of one split ("train", "validation", "test"), or all with None."""
@@ -94,21 +109,20 @@ def load_catalogue(folder: str | os.PathLike = PARK) -> Catalogue:
         data = json.loads(path.read_text())
         scenes = tuple(_entry(folder, Scene, entry, ("image", "depth", "ground")) for entry in data["scenes"])
         cutouts = tuple(_entry(folder, Cutout, entry, ("image", "relief")) for entry in data["cutouts"])
-        return Catalogue(
-            folder, data["name"], float(data["z_near"]), data["depth_encoding"], data.get("relief_encoding", {}), scenes, cutouts
-        )
+        pairs = tuple(_entry(folder, Pair, entry, ("image", "mask", "depth")) for entry in data.get("pairs", ()))
+        encodings = data["depth_encoding"], data.get("relief_encoding", {})
+        return Catalogue(folder, data["name"], float(data["z_near"]), *encodings, scenes, cutouts, pairs)
     except json.JSONDecodeError as error:
         raise InputError(f"{path} is not valid JSON ({error}): restore it from the repository.") from None
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: an entry is incomplete ({error}): every scene needs id, scene, split, image and depth.") from None
 
 
-def _entry(folder: Path, kind: type, entry: dict, files: tuple[str, ...]) -> Scene | Cutout:
+def _entry(folder: Path, kind: type, entry: dict, files: tuple[str, ...]) -> Scene | Cutout | Pair:
     known = kind.__dataclass_fields__.keys() - {"info"}
     values = {key: value for key, value in entry.items() if key in known}
     values |= {name: _inside(folder, values[name]) for name in files if values.get(name) is not None}
-    group = "scene" if kind is Scene else "object"
-    values[group] = str(values[group])
+    values |= {group: str(values[group]) for group in ("scene", "object") if group in known}
     if values.get("contact") is not None:
         values["contact"] = tuple(values["contact"])
     return kind(**values, info={key: value for key, value in entry.items() if key not in known})
@@ -167,6 +181,23 @@ def read_cutout(catalogue: Catalogue, cutout: Cutout) -> tuple[np.ndarray, np.nd
     if code.shape != rgba.shape[:2]:
         raise InputError(f"{cutout.relief} is {shape(code)}, but {cutout.image.name} is {shape(rgba)}: they must match.")
     return rgba, (code.astype(np.float32) - encoding["zero"]) * encoding["step"]
+
+
+def read_pair(catalogue: Catalogue, pair: Pair) -> dict[str, np.ndarray]:
+    """A true pair as `background`, `image` uint8 (H, W, 3), `mask`, `depth` float32 (H, W) in [0, 1].
+
+    Raises:
+        InputError: its view is not in the catalogue, or its maps have another size than the picture.
+    """
+    scene = next((scene for scene in catalogue.scenes if scene.id == pair.scene), None)
+    if scene is None:
+        raise InputError(f"{catalogue.folder}/catalogue.json: pair {pair.id} names view {pair.scene}, which is not there.")
+    sample = {"background": read_rgb(scene.image), "image": read_rgb(pair.image), "mask": read_map(pair.mask).astype(np.float32) / 255}
+    sample["depth"] = decode_depth(read_map(pair.depth), catalogue.depth_encoding, catalogue.z_near)
+    for name, array in sample.items():
+        if array.shape[:2] != sample["image"].shape[:2]:
+            raise InputError(f"pair {pair.id}: its {name} is {shape(array)}, its image {shape(sample['image'])}: they must match.")
+    return sample
 
 
 def resize(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -17,7 +17,10 @@ SIZES = (0.12, 0.8)  # the object's longer side over the frame's: smaller is a s
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a cut-out goes: `scale` from cut-out to scene pixels, (top, left) of it in the scene, `z` metres at its contact point."""
+    """Where a cut-out goes: `scale` from cut-out to scene pixels, (top, left) of it in the scene, `z` metres at its contact point.
+
+    `foot` is the scene row of that point, for objects that stand on something.
+    """
 
     scale: float
     top: int
@@ -25,6 +28,7 @@ class Placement:
     flip: bool
     z: float
     grounded: bool
+    foot: float = 0.0
 
 
 def scale_cutout(rgba: np.ndarray, relief: np.ndarray, scale: float, flip: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -120,7 +124,7 @@ def place_grounded(
     z = z_near / float(depth[row, col])
     scale = metres_per_pixel * focal / z
     foot, middle = contact[0] * scale, (shape[1] - contact[1] if flip else contact[1]) * scale
-    return Placement(scale, round(row - foot), round(col - middle), flip, z, grounded=True)
+    return Placement(scale, round(row - foot), round(col - middle), flip, z, grounded=True, foot=row)
 
 
 def place_random(

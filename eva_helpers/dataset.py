@@ -1,25 +1,22 @@
-"""Datasets: composites made on the fly from a catalogue, and folders of files as the source wrote them."""
+"""Composites made on the fly from a catalogue: the virtual dataset, its splits, loaders and statistics."""
 
 from __future__ import annotations
 
 import math
-import os
-import re
+import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, RandomSampler, Subset
 
 from eva_helpers import compose
-from eva_helpers.assets import Catalogue, read_background, read_cutout, resize
+from eva_helpers.assets import Catalogue, read_background, read_cutout, read_pair, resize
 from eva_helpers.augment import MARGIN, CaptureDifferences, geometry, seeded
-from eva_helpers.images import InputError, open_image, read_map
+from eva_helpers.images import InputError
 
 MAPS = ("background", "image", "mask", "depth")
 PLACEMENTS = ("grounded", "random", "mixed")
-SOURCE_PER_BACKGROUND = 4000  # the source: 100 cut-outs x 20 positions x {plain, flipped} for each background
 QUADRANTS = {  # name -> (split of the backgrounds, split of the cut-outs); "unseen" is the test split
     "seen background, seen object": ("train", "train"),
     "seen background, unseen object": ("train", "test"),
@@ -49,6 +46,7 @@ class CompositeDataset(Dataset):
         augment: crop, mirror and tilt the four maps together.
         strength: of the capture differences between the two shots; 0 gives ideal pairs.
         empty: share of samples without any object.
+        contact_shadow: darkness of a soft shadow under the feet of grounded objects, 0 (none) to 1.
 
     Each item is a dict of float32 tensors: `background`, `image` (3, size, size), `mask`, `depth` (1, size, size), all in [0, 1].
     """
@@ -65,6 +63,7 @@ class CompositeDataset(Dataset):
         augment: bool = False,
         strength: float = 0.0,
         empty: float = 0.0,
+        contact_shadow: float = 0.0,
         seed: int = 0,
     ) -> None:
         if placement not in PLACEMENTS:
@@ -75,7 +74,7 @@ class CompositeDataset(Dataset):
         self.scenes, self.objects = catalogue.backgrounds(backgrounds), catalogue.objects(cutouts)
         self.canvas = math.ceil(size * MARGIN) if augment else size
         self.geometry = geometry(size) if augment else None
-        self.capture = CaptureDifferences(strength)
+        self.capture, self.contact_shadow = CaptureDifferences(strength), contact_shadow
         self._scenes, self._cutouts = {}, {}
 
     def __len__(self) -> int:
@@ -104,12 +103,14 @@ class CompositeDataset(Dataset):
 
     def _make(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         scene, cutout, _, flip = self.where(index)
-        background, depth, ground, focal = self._scene(scene)
+        background, depth, ground, focal = self.scene(scene)
         if self.empty and rng.random() < self.empty:
             return {"background": background, "image": background.copy(), "mask": np.zeros_like(depth), "depth": depth.copy()}
         levels = self._cutout(cutout)
         place = self._place(rng, self.objects[cutout], levels[0][0].shape[:2], depth, ground, focal, flip)
         image, mask, new_depth = compose.paste(background, depth, *compose.level(levels, place), self.catalogue.z_near)
+        if place.grounded and self.contact_shadow:
+            image = compose.contact_shadow(image, mask, place.foot, self.contact_shadow)
         return {"background": background, "image": image, "mask": mask, "depth": new_depth}
 
     def _place(self, rng, item, size, depth, ground, focal, flip) -> compose.Placement:
@@ -123,10 +124,13 @@ class CompositeDataset(Dataset):
                 return place
         return compose.place_random(rng, depth, size, item.metres_per_pixel, focal, self.catalogue.z_near, flip)
 
-    def _scene(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float | None]:
+    def scene(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float | None]:
+        """Background `number` at the dataset's size: RGB, inverse depth, flat indices of its walkable pixels, focal length in px."""
         if number not in self._scenes:
             scene = self.scenes[number]
             background, depth, ground, focal = read_background(self.catalogue, scene, self.canvas)
+            if self.placement != "random" and not ground.any():
+                warnings.warn(f"{scene.id} has no walkable ground: objects are placed anywhere in it.", stacklevel=2)
             self._scenes[number] = background, depth, np.flatnonzero(ground), focal
         return self._scenes[number]
 
@@ -136,70 +140,26 @@ class CompositeDataset(Dataset):
         return self._cutouts[number]
 
 
-class FolderDataset(Dataset):
-    """Composites stored as files, in the source's folders and names.
+class PairDataset(Dataset):
+    """The catalogue's true pairs at (size, size): what composites are not - shadows, contact, grass before paws. For testing only.
 
-    `fg_bg/fg_bg_N.jpg`, `fg_bg_mask/fg_bg_mask_N.jpg`, `depthmap/depth_N.jpg` and `bg/bg_B.jpg`, where composite N (from 1) belongs
-    to background B = ceil(N / per_background). JPEG or PNG. Depth maps are read with the source's polarity, near dark and far
-    bright, and inverted to the contract's near = 1; pass `near_is_dark=False` for files that are the other way round.
-
-    Raises:
-        InputError: a folder or a composite's partner is missing; the file is named.
+    Each item follows the data contract. `strength` adds capture differences; its random numbers come from (seed, i) only.
     """
 
-    def __init__(
-        self, folder: str | os.PathLike, *, size: int = 64, per_background: int = SOURCE_PER_BACKGROUND, near_is_dark: bool = True
-    ) -> None:
-        self.folder, self.size, self.near_is_dark = Path(folder), size, near_is_dark
-        self.polarity = "near dark, far bright (inverted on reading)" if near_is_dark else "near bright, far dark"
-        images, masks = _numbered(self.folder / "fg_bg", "fg_bg"), _numbered(self.folder / "fg_bg_mask", "fg_bg_mask")
-        depths, backgrounds = _numbered(self.folder / "depthmap", "depth"), _numbered(self.folder / "bg", "bg")
-        self.background_of = {number: math.ceil(number / per_background) for number in images}
-        self.items = []
-        for number, image in sorted(images.items()):
-            background = self.background_of[number]
-            for name, have, key in (("fg_bg_mask", masks, number), ("depthmap", depths, number), ("bg", backgrounds, background)):
-                if key not in have:
-                    raise InputError(f"{self.folder / name} has no file number {key}, which {image} needs: add it or remove the composite.")
-            self.items.append((number, (backgrounds[background], image, masks[number], depths[number])))
+    def __init__(self, catalogue: Catalogue, *, size: int = 224, strength: float = 0.0, seed: int = 0) -> None:
+        if not catalogue.pairs:
+            raise InputError(f"{catalogue.folder} has no true pairs: use the embedded park, or render some.")
+        self.catalogue, self.size, self.seed, self.capture = catalogue, size, seed, CaptureDifferences(strength)
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.catalogue.pairs)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        _, paths = self.items[index]
-        background, image = (self._photo(path) for path in paths[:2])
-        mask, depth = (self._map(path) for path in paths[2:])
-        return to_tensors({"background": background, "image": image, "mask": mask, "depth": 1.0 - depth if self.near_is_dark else depth})
-
-    def split(self, validation: float = 0.2, seed: int = 0) -> tuple[Subset, Subset]:
-        """Training and validation subsets that share no background: composites of one background never part."""
-        backgrounds = sorted(set(self.background_of.values()))
-        held = set(np.random.default_rng(seed).permutation(backgrounds)[: max(1, round(validation * len(backgrounds)))].tolist())
-        if len(backgrounds) < 2:
-            raise InputError(f"{self.folder} has one background only: a split that does not leak needs at least two.")
-        inside = [index for index, (number, _) in enumerate(self.items) if self.background_of[number] in held]
-        outside = [index for index, (number, _) in enumerate(self.items) if self.background_of[number] not in held]
-        return Subset(self, outside), Subset(self, inside)
-
-    def _photo(self, path: Path) -> np.ndarray:
-        picture = open_image(path).convert("RGB")
-        return resize(np.asarray(picture), (self.size, self.size))
-
-    def _map(self, path: Path) -> np.ndarray:
-        stored = read_map(path)
-        return resize(stored.astype(np.float32) / np.iinfo(stored.dtype).max, (self.size, self.size))
-
-
-def _numbered(folder: Path, stem: str) -> dict[int, Path]:
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not there: expected the source's folders bg, fg_bg, fg_bg_mask and depthmap.")
-    pattern = re.compile(rf"{re.escape(stem)}_(\d+)\.(jpe?g|png)", re.IGNORECASE)
-    found = ((pattern.fullmatch(path.name), path) for path in folder.iterdir())
-    numbered = {int(match[1]): path for match, path in found if match}
-    if not numbered:
-        raise InputError(f"{folder} holds no file called {stem}_1.jpg, {stem}_2.jpg ...: check that this is the right folder.")
-    return numbered
+        sample = read_pair(self.catalogue, self.catalogue.pairs[index])
+        sample = {name: resize(array, (self.size, self.size)) for name, array in sample.items()}
+        rng = np.random.default_rng((self.seed, index))
+        sample["background"], sample["image"] = self.capture(sample["background"], sample["image"], sample["mask"], rng)
+        return to_tensors(sample)
 
 
 def fixed_sample(dataset: Dataset, count: int, seed: int = 0) -> Subset:
@@ -246,3 +206,11 @@ def statistics(samples: Sequence[dict[str, torch.Tensor]]) -> dict[str, tuple[li
         name: (means[name].tolist(), (squares / count - means[name] ** 2).clamp_min(0).sqrt().tolist())
         for name, (count, _, squares) in totals.items()
     }
+
+
+if __name__ == "__main__":
+    import sys
+
+    from eva_helpers.folders import main
+
+    sys.exit(main())

@@ -13,8 +13,11 @@ class InputError(ValueError):
     """Something given from outside cannot be used; the message says what, what was expected and the remedy."""
 
 
-def open_image(path: str | os.PathLike) -> Image.Image:
+def open_image(path: str | os.PathLike, at_least: int = 0) -> Image.Image:
     """Open and fully decode a picture, upright (EXIF orientation applied).
+
+    With `at_least`, a JPEG may come at a half, quarter or eighth of its size, as long as both sides keep so many pixels: its decoder then
+    has far less to do.
 
     Raises:
         InputError: the file is missing, not a picture, truncated, or too large to decode safely.
@@ -25,6 +28,8 @@ def open_image(path: str | os.PathLike) -> Image.Image:
         raise InputError(f"{path} is {what}: check the path and the file's name.")
     try:
         with Image.open(path) as picture:
+            if at_least:
+                picture.draft(None, (at_least, at_least))
             return ImageOps.exif_transpose(picture)  # decodes every pixel, so a truncated file shows here
     except Image.DecompressionBombError:
         raise InputError(f"{path} has too many pixels to be decoded safely: make it smaller first (4,000 px a side is plenty).") from None
@@ -66,9 +71,9 @@ def read_rgba(path: str | os.PathLike) -> np.ndarray:
     return rgba
 
 
-def read_map(path: str | os.PathLike) -> np.ndarray:
+def read_map(path: str | os.PathLike, at_least: int = 0) -> np.ndarray:
     """A one-channel map (mask, depth) as it is stored: uint8 or uint16 (H, W). Colour files are turned to grey."""
-    picture = open_image(path)
+    picture = open_image(path, at_least)
     if picture.mode.startswith("I"):
         return np.asarray(picture).astype(np.uint16)
     return np.asarray(picture.convert("L"))

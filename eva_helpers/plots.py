@@ -114,6 +114,24 @@ def curves(history: Sequence[dict]) -> Figure:
     return figure
 
 
+def point_cloud(image: np.ndarray, depth: np.ndarray, focal: float, z_near: float, far: float = 10.0) -> Figure:
+    """The scene in space, from three sides: every pixel nearer than `far` metres at its place, in its colour.
+
+    `image` uint8 (H, W, 3), `depth` (H, W) inverse depth; `focal` in px: x = (column - W / 2) z / focal, likewise for y (pinhole).
+    """
+    z = z_near / np.maximum(depth, 1e-6)
+    rows, columns = np.nonzero(z < far)
+    z, colours = z[rows, columns], image[rows, columns] / 255.0
+    x, y = (columns - depth.shape[1] / 2) * z / focal, (depth.shape[0] / 2 - rows) * z / focal
+    figure = plt.figure(figsize=(12, 4.2), layout="constrained")
+    for number, (title, tilt, turn) in enumerate((("as the camera", 8, -90), ("from the right", 22, -50), ("from above", 60, -75)), 1):
+        ax = figure.add_subplot(1, 3, number, projection="3d")
+        ax.scatter(x, z, y, c=colours, s=2.5, linewidths=0)
+        ax.view_init(tilt, turn)
+        ax.set(title=title, xlabel="x, m", ylabel="distance, m", zlabel="height, m", box_aspect=(1, 1.3, 0.5))
+    return figure
+
+
 def histogram(ax: Axes, values: np.ndarray, title: str, label: str, bins: int = 40) -> Axes:
     """A plain histogram as share of all values."""
     ax.hist(values, bins=bins, weights=np.full(len(values), 1 / len(values)), color="#0072b2")

@@ -32,6 +32,7 @@ PROFILES: dict[str, dict[str, dict[str, object]]] = {
         "05_visual_evaluation": {"SAMPLES": 192},
     },
     "smoke": {  # every line runs, nothing is learnt
+        "00_dataset_generation": {"SIZE": 96, "WRITE_COUNT": 60, "WRITE_SIZE": 96},
         "01_data_exploration": {"SAMPLES": 48},
         "02_dataset_and_augmentation": {"TIMED_SAMPLES": 32},
         "04_weighted_loss_training": {"EPOCHS": 2, "SAMPLES_PER_EPOCH": 64, "BATCH_SIZE": 16, "VALIDATION_SAMPLES": 16},

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import smooth, write_catalogue
+from conftest import write_catalogue
 from PIL import Image
 
 from eva_helpers import assets, dataset
@@ -109,59 +109,74 @@ def test_statistics_match_numpy(tiny):
     assert np.allclose(mean, stacked.mean((0, 2, 3))) and np.allclose(std, stacked.std((0, 2, 3)))
 
 
+def test_a_hundred_by_a_hundred_is_the_sources_400_000(tiny):
+    import dataclasses
+
+    hundred = dataclasses.replace(tiny, scenes=(tiny.scenes * 100)[:100], cutouts=(tiny.cutouts * 100)[:100])
+    assert len(dataset.CompositeDataset(hundred, None, None, positions=20)) == 400_000
+
+
+def test_contact_shadow_is_under_grounded_objects_only(tiny):
+    plain, shaded = (dataset.CompositeDataset(tiny, size=64, placement="grounded", contact_shadow=c) for c in (0.0, 0.8))
+    darker = [plain.composite(i)["image"].mean() - shaded.composite(i)["image"].mean() for i in range(0, 200, 10)]
+    assert min(darker) >= 0 and max(darker) > 0.1
+    apart, same = (dataset.CompositeDataset(tiny, size=64, placement="random", contact_shadow=c) for c in (0.0, 0.8))
+    assert np.array_equal(apart.composite(5)["image"], same.composite(5)["image"])
+
+
+def test_a_scene_without_walkable_ground_is_named(tmp_path):
+    folder = write_catalogue(tmp_path)
+    for path in folder.glob("s*_ground.png"):
+        Image.fromarray(np.zeros((96, 96), np.uint8)).save(path)
+    pairs = dataset.CompositeDataset(assets.load_catalogue(folder), placement="grounded")
+    with pytest.warns(UserWarning, match="s0 has no walkable ground"):
+        assert pairs[0]["mask"].max() > 0.5
+
+
 @pytest.fixture
-def source_folder(tmp_path):
-    """Ten composites in the source's layout, four to a background; the depth of composite n is n / 16 in the source's polarity."""
-    rng = np.random.default_rng(0)
-    for name in ("bg", "fg_bg", "fg_bg_mask", "depthmap"):
-        (tmp_path / name).mkdir()
-    for number in range(1, 4):
-        Image.fromarray(smooth(rng, 80)).save(tmp_path / f"bg/bg_{number}.jpg")
-    for number in range(1, 11):
-        Image.fromarray(smooth(rng, 80)).save(tmp_path / f"fg_bg/fg_bg_{number}.jpg")
-        Image.fromarray(np.eye(80, dtype=np.uint8) * 255).save(tmp_path / f"fg_bg_mask/fg_bg_mask_{number}.jpg")
-        Image.fromarray(np.full((80, 80), number * 16, np.uint8)).save(tmp_path / f"depthmap/depth_{number}.jpg")
-    return tmp_path
+def with_pairs(tmp_path):
+    folder = write_catalogue(tmp_path)
+    data = json.loads((folder / "catalogue.json").read_text())
+    mask = np.zeros((96, 96), np.uint8)
+    mask[50:70, 40:60] = 255
+    Image.fromarray(mask).save(folder / "p_mask.png")
+    Image.fromarray(255 - np.asarray(Image.open(folder / "s2.png"))).save(folder / "p.png")
+    data["pairs"] = [
+        {
+            "id": "p",
+            "scene": "s2",
+            "object": 2,
+            "split": "test",
+            "image": "p.png",
+            "mask": "p_mask.png",
+            "depth": "s2_depth.png",
+            "hidden": 0.2,
+        }
+    ]
+    (folder / "catalogue.json").write_text(json.dumps(data))
+    return folder
 
 
-def test_folder_rule_and_polarity(source_folder):
-    pairs = dataset.FolderDataset(source_folder, size=40, per_background=4)
-    assert len(pairs) == 10
-    assert pairs.background_of[4] == 1 and pairs.background_of[5] == 2 and pairs.background_of[10] == 3
-    sample = pairs[9]
-    assert sample["image"].shape == (3, 40, 40) and sample["mask"].shape == (1, 40, 40)
-    assert sample["depth"].mean().item() == pytest.approx(1 - 160 / 255, abs=0.01)
-    as_stored = dataset.FolderDataset(source_folder, size=40, per_background=4, near_is_dark=False)[9]["depth"]
-    assert as_stored.mean().item() == pytest.approx(160 / 255, abs=0.01)
-    assert "inverted" in pairs.polarity
+def test_true_pairs_hold_the_contract(with_pairs):
+    catalogue = assets.load_catalogue(with_pairs)
+    assert catalogue.pairs[0].info == {"hidden": 0.2} and catalogue.pairs[0].object == "2"
+    sample = dataset.PairDataset(catalogue, size=48)[0]
+    assert sample["image"].shape == (3, 48, 48) and sample["depth"].shape == (1, 48, 48)
+    assert sample["mask"].mean().item() == pytest.approx(20 * 20 / 96**2, rel=0.02)
+    assert (sample["image"] + sample["background"] - 1).abs().max() < 0.02
 
 
-def test_the_sources_own_rule_is_4000():
-    assert dataset.SOURCE_PER_BACKGROUND == 4000  # 100 cut-outs x 20 positions x 2
+def test_a_pair_without_its_view_or_of_another_size_is_named(with_pairs):
+    Image.fromarray(np.zeros((90, 96), np.uint8)).save(with_pairs / "p_mask.png")
+    with pytest.raises(InputError, match="mask is 96x90"):
+        dataset.PairDataset(assets.load_catalogue(with_pairs))[0]
+    data = json.loads((with_pairs / "catalogue.json").read_text())
+    data["pairs"][0]["scene"] = "s99"
+    (with_pairs / "catalogue.json").write_text(json.dumps(data))
+    with pytest.raises(InputError, match="s99"):
+        dataset.PairDataset(assets.load_catalogue(with_pairs))[0]
 
 
-def test_folder_split_never_parts_a_background(source_folder):
-    pairs = dataset.FolderDataset(source_folder, size=40, per_background=4)
-    train, held = pairs.split(0.3)
-    sides = [{pairs.background_of[pairs.items[i][0]] for i in part.indices} for part in (train, held)]
-    assert sides[0] and sides[1] and not sides[0] & sides[1]
-    assert len(train) + len(held) == len(pairs)
-
-
-@pytest.mark.parametrize("name", ["fg_bg_mask/fg_bg_mask_7.jpg", "depthmap/depth_3.jpg", "bg/bg_2.jpg"])
-def test_a_missing_partner_is_named(source_folder, name):
-    (source_folder / name).unlink()
-    with pytest.raises(InputError, match=name.split("/")[0] + r".*number \d"):
-        dataset.FolderDataset(source_folder, per_background=4)
-
-
-def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(InputError, match="fg_bg"):
-        dataset.FolderDataset(tmp_path)
-
-
-def test_a_damaged_file_is_named_not_returned_grey(source_folder):
-    path = source_folder / "fg_bg/fg_bg_2.jpg"
-    path.write_bytes(path.read_bytes()[:900])
-    with pytest.raises(InputError, match=r"fg_bg_2\.jpg"):
-        dataset.FolderDataset(source_folder, per_background=4)[1]
+def test_no_pairs_is_an_error(tiny):
+    with pytest.raises(InputError, match="no true pairs"):
+        dataset.PairDataset(tiny)

@@ -71,7 +71,21 @@ def test_what_the_package_imports_is_declared():
 
 
 def test_modules_import_only_from_those_above():
-    order = ["images", "assets", "compose", "augment", "dataset", "model", "losses", "metrics", "training", "predict", "plots"]
+    order = [
+        "images",
+        "assets",
+        "compose",
+        "augment",
+        "dataset",
+        "folders",
+        "packing",
+        "model",
+        "losses",
+        "metrics",
+        "training",
+        "predict",
+        "plots",
+    ]
     for number, name in enumerate(order):
         tree = ast.parse((ROOT / "eva_helpers" / f"{name}.py").read_text())
         for node in tree.body:  # at module level; `predict` reaches training and plots inside functions
