@@ -26,12 +26,13 @@ from torch.utils.data import Dataset, Subset
 from tqdm import tqdm
 
 from eva_helpers.assets import PARK, SPLITS, load_catalogue, resize
-from eva_helpers.dataset import PLACEMENTS, CompositeDataset, to_tensors
+from eva_helpers.dataset import PLACEMENTS, CompositeDataset, statistics, to_tensors
 from eva_helpers.images import InputError, open_image, read_map
 
 SOURCE_PER_BACKGROUND = 4000  # the source: 100 cut-outs x 20 positions x {plain, flipped} for each background
 FOLDERS = ("bg", "fg_bg", "fg_bg_mask", "depthmap")
 COLUMNS = ("number", "image", "mask", "depth", "background", "scene", "cutout", "position", "flip", "item", "seed")
+FAST_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
 CHUNK = 200  # composites that are written, or packed, between two records of progress
 
 
@@ -184,15 +185,31 @@ def write(
     progress(count - sum(len(chunk) for _, chunk in todo))
     _write_backgrounds(pairs, folder)
     drawn = np.arange(total) if count == total else np.random.default_rng(pairs.seed).choice(total, count, replace=False, shuffle=False)
-    job = _Job(pairs, folder, np.sort(drawn), jpeg)
-    if workers <= 1:
-        for task in todo:
-            progress(job(task))
-    else:
-        with ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(0,)) as pool:
-            for written in pool.map(job, todo):
-                progress(written)
+    for written in each(_Job(pairs, folder, np.sort(drawn), jpeg), todo, workers):
+        progress(written)
     return _merge(folder, parts, len(chunks))
+
+
+def each(job: Callable, tasks: list, workers: int) -> Iterator:
+    """`job(task)` for every task, in order; in `workers` processes, to which the job goes once and not with every task."""
+    if workers <= 1 or len(tasks) <= 1:
+        yield from map(job, tasks)
+        return
+    with ProcessPoolExecutor(min(workers, len(tasks)), initializer=_start, initargs=(job,)) as pool:
+        yield from pool.map(_work, tasks)
+
+
+_job: Callable | None = None  # a worker process's own
+
+
+def _start(job: Callable) -> None:
+    global _job
+    _job = job
+    cv2.setNumThreads(0)  # the cores are busy with the other processes
+
+
+def _work(task: object) -> object:
+    return _job(task)
 
 
 def _settings(pairs: CompositeDataset, count: int, jpeg: bool) -> dict:
@@ -243,7 +260,7 @@ def encode(picture: np.ndarray, suffix: str) -> bytes:
     """uint8 (H, W[, 3]) RGB or uint16 (H, W) as JPEG (quality 95) or fast PNG."""
     if picture.ndim == 3:
         picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix == ".jpg" else FAST_PNG
     return cv2.imencode(suffix, picture, options)[1].tobytes()
 
 
@@ -298,7 +315,7 @@ def _merge(folder: Path, parts: Path, count: int) -> Path:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """`python -m eva_helpers.dataset write DIR` / `pack SOURCE DIR`; exit status 2 with one sentence for what cannot be done."""
+    """`python -m eva_helpers.dataset write | pack | statistics`; exit status 2 with one sentence for what cannot be done."""
     parser = argparse.ArgumentParser(prog="python -m eva_helpers.dataset", description="Write composites as files, or pack such files.")
     commands = parser.add_subparsers(dest="command", required=True)
     write_ = commands.add_parser("write", help="write composites in the source's folders and names, with a manifest; resumes")
@@ -314,16 +331,19 @@ def main(arguments: list[str] | None = None) -> int:
     pack_ = commands.add_parser("pack", help="decode a folder of composites once into memory-mapped arrays; resumes")
     pack_.add_argument("source", type=Path)
     pack_.add_argument("folder", type=Path)
-    pack_.add_argument("--size", type=int, default=64, help="pixels (default: %(default)s)")
-    pack_.add_argument(
-        "--per-background", type=int, default=SOURCE_PER_BACKGROUND, help="composites of a background (default: %(default)s)"
+    statistics_ = commands.add_parser(
+        "statistics", help="mean and standard deviation of each set of a folder, as the source publishes them"
     )
-    pack_.add_argument("--near-is-bright", action="store_true", help="depth files with near bright (the source's have near dark)")
+    statistics_.add_argument("source", type=Path)
+    for command in (pack_, statistics_):
+        command.add_argument("--size", type=int, default=64, help="pixels (default: %(default)s)")
+        command.add_argument("--per-background", type=int, default=SOURCE_PER_BACKGROUND, help="composites of a background (%(default)s)")
+        command.add_argument("--near-is-bright", action="store_true", help="depth files with near bright (the source's have near dark)")
     for command in (write_, pack_):
         command.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:
-        return _write_command(options) if options.command == "write" else _pack_command(options)
+        return {"write": _write_command, "pack": _pack_command, "statistics": _statistics_command}[options.command](options)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -346,14 +366,25 @@ def _write_command(options: argparse.Namespace) -> int:
     return 0
 
 
+def _source(options: argparse.Namespace) -> FolderDataset:
+    near_is_dark = not options.near_is_bright
+    source = FolderDataset(options.source, size=options.size, per_background=options.per_background, near_is_dark=near_is_dark)
+    print(f"{len(source):,} composites; depth files read as {source.polarity}")
+    return source
+
+
 def _pack_command(options: argparse.Namespace) -> int:
     from eva_helpers.packing import pack
 
-    source = FolderDataset(
-        options.source, size=options.size, per_background=options.per_background, near_is_dark=not options.near_is_bright
-    )
-    print(f"{len(source):,} composites; depth files read as {source.polarity}")
+    source = _source(options)
     with tqdm(total=len(source), unit="composite") as bar:
         packed = pack(source, options.folder, workers=options.workers, progress=bar.update)
     print(f"{options.folder}: {len(packed):,} composites at {options.size} px")
+    return 0
+
+
+def _statistics_command(options: argparse.Namespace) -> int:
+    source = _source(options)
+    for name, (mean, std) in statistics(source[i] for i in tqdm(range(len(source)), unit="composite")).items():
+        print(f"{name:<11} mean {np.round(mean, 4).tolist()!s:<28} std {np.round(std, 4).tolist()}")
     return 0

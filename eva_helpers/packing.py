@@ -7,16 +7,14 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
-from eva_helpers.folders import CHUNK, FolderDataset, put
+from eva_helpers.folders import CHUNK, FolderDataset, each, put
 from eva_helpers.images import InputError
 
 ARRAYS = {"image": (3,), "mask": (), "depth": (), "backgrounds": (3,)}  # uint8, each with (S, S) behind
@@ -40,11 +38,10 @@ def pack(
     chunks = [("backgrounds", chunk) for chunk in _chunks(len(_backgrounds(source)))] + [("samples", c) for c in _chunks(len(source))]
     todo = [(kind, chunk) for kind, chunk in chunks if [kind, chunk.start] not in done]
     progress(sum(len(chunk) for kind, chunk in chunks if kind == "samples" and [kind, chunk.start] in done))
-    with ProcessPoolExecutor(max(1, workers), initializer=cv2.setNumThreads, initargs=(0,)) as pool:
-        for (kind, chunk), _ in zip(todo, pool.map(_Packer(source, folder), todo), strict=True):
-            done.append([kind, chunk.start])
-            put(folder / "progress.json", json.dumps(state | {"done": done}).encode())
-            progress(len(chunk) if kind == "samples" else 0)
+    for (kind, chunk), _ in zip(todo, each(_Packer(source, folder), todo, workers), strict=True):
+        done.append([kind, chunk.start])
+        put(folder / "progress.json", json.dumps(state | {"done": done}).encode())
+        progress(len(chunk) if kind == "samples" else 0)
     put(folder / "pack.json", json.dumps(state).encode())
     (folder / "progress.json").unlink()
     return PackedDataset(folder, source)

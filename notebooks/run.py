@@ -100,6 +100,7 @@ def execute(path: Path, values: dict[str, object], run: Path) -> None:
             execution_timeout=TIMEOUT,
             progress_bar=sys.stderr.isatty(),
             stdout_file=sys.stdout,
+            extra_arguments=["--IPKernelApp.log_level=40"],  # its warning about plain TCP is about no notebook of ours
         )
     finally:
         if target.exists():

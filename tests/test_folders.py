@@ -158,9 +158,9 @@ def test_full_writes_follow_the_sources_rule(pairs, tmp_path):
 def test_jpeg_as_the_source(pairs, tmp_path):
     folders.write(pairs, tmp_path / "out", 5, jpeg=True)
     assert {path.suffix for path in (tmp_path / "out/fg_bg_mask").iterdir()} == {".jpg"}
-    assert (
-        folders.FolderDataset(tmp_path / "out", size=48)[2]["depth"] - dataset.to_tensors(pairs.composite(2 * 144 // 5))["depth"]
-    ).abs().mean() < 0.02
+    item = int(rows_of(tmp_path / "out/manifest.csv")[2]["item"])
+    read, made = folders.FolderDataset(tmp_path / "out", size=48)[2], dataset.to_tensors(pairs.composite(item))
+    assert (read["depth"] - made["depth"]).abs().mean() < 0.01
 
 
 def contents(folder):
@@ -259,6 +259,13 @@ def test_the_command_line_says_what_is_wrong(tmp_path):
         capture_output=True, text=True, cwd=assets.ROOT,
     )  # fmt: skip
     assert done.returncode == 2 and "catalogue.json" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_statistics_of_a_folder(source_folder, capsys):
+    assert folders.main(["statistics", str(source_folder), "--per-background", "4", "--size", "40"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "near dark" in lines[0] and [line.split()[0] for line in lines[1:]] == list(dataset.MAPS)
+    assert float(lines[-1].split("[")[1].split("]")[0]) == pytest.approx(np.mean([1 - n * 16 / 255 for n in range(1, 11)]), abs=0.01)
 
 
 # --- packing

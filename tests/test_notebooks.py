@@ -62,7 +62,7 @@ def test_first_cells_are_title_setup_parameters_imports(name):
 @EACH
 def test_parameters_are_typed_literals_with_a_reason(name):
     for line in tagged(BOOKS[name])[0].source.splitlines():
-        assert re.fullmatch(r"[A-Z][A-Z_]*: (int|float|str|bool) = [^#=]+  # [^=]+", line), line
+        assert re.fullmatch(r"[A-Z][A-Z0-9_]*: (int|float|str|bool) = [^#=]+  # [^=]+", line), line
     assert runner.accepted(FOLDER / f"{name}.ipynb") >= {"RUN_DIR", "INTERACTIVE", "SEED", "CATALOGUE"}
 
 

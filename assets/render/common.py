@@ -164,6 +164,26 @@ def save(path: Path, picture: np.ndarray) -> None:
     os.replace(partial, path)
 
 
+def write_sheet(tiles: list[np.ndarray], columns: int, target: Path) -> None:
+    """Tiles (h, w, 3) RGB of one size as a contact sheet; WebP is written at a quality that is enough to look at."""
+    tiles = tiles + [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    sheet = np.concatenate([np.concatenate(tiles[k : k + columns], 1) for k in range(0, len(tiles), columns)])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(target), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, 75])
+
+
+def depth_tile(path: Path) -> np.ndarray:
+    """A stored depth file as a grey picture (H, W, 3), near bright, far dark."""
+    code = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(float)
+    near = np.where(code > 0, np.exp(-DEPTH_STEP * 0.35 * (code - 1)), 0)
+    return np.repeat((255 * np.clip(1.3 * near, 0, 1)).astype(np.uint8)[..., None], 3, 2)
+
+
+def read_tile(path: Path) -> np.ndarray:
+    """A stored picture as RGB (H, W, 3)."""
+    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+
 def split_of(index: int) -> str:
     """The fixed split, by scene number and by dog number: of ten, seven train, one validation, two test."""
     return {7: "validation", 8: "test", 9: "test"}.get(index % 10, "train")

@@ -767,22 +767,21 @@ def make(folder: Path, first: int, count: int, views: int, height: int, samples:
             print(f"{name} {entry['coat']} {entry['pose']} {rgba.shape[1]}x{rgba.shape[0]} {time.monotonic() - start:.1f} s", flush=True)
 
 
-def contact_sheet(folder: Path, target: Path, tile: int = 208, across: int = 8) -> None:
+def contact_sheet(folder: Path, target: Path, tile: int = 128, columns: int = 15) -> None:
     """All cut-outs of a folder over a checker, labelled."""
-    entries = json.loads((folder / "catalogue.json").read_text())["cutouts"]
-    down = -(-len(entries) // across)
-    rows, columns = np.indices((down * tile, across * tile)) // 26
-    sheet = np.where(((rows + columns) % 2 == 0)[..., None], CHECKER[0], CHECKER[1]).astype(np.float32)
-    for k, entry in enumerate(entries):
+    rows, across = np.indices((tile, tile)) // 16
+    checker = np.where(((rows + across) % 2 == 0)[..., None], CHECKER[0], CHECKER[1]).astype(np.float32)
+    tiles = []
+    for entry in json.loads((folder / "catalogue.json").read_text())["cutouts"]:
         picture = cv2.cvtColor(cv2.imread(str(folder / entry["image"]), cv2.IMREAD_UNCHANGED), cv2.COLOR_BGRA2RGBA).astype(np.float32)
         scale = min(1.0, tile / max(picture.shape[:2]))
         picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        y, x, alpha = k // across * tile, k % across * tile, picture[..., 3:] / 255
-        spot = sheet[y + tile - len(picture) : y + tile, x : x + picture.shape[1]]
-        spot[:] = alpha * picture[..., :3] + (1 - alpha) * spot
-        label = f"{entry['id']} {entry['pose']} {entry['coat']}"
-        cv2.putText(sheet, label, (x + 4, y + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (255, 255, 255), 1, cv2.LINE_AA)
-    common.save(target, sheet.astype(np.uint8))
+        spot, alpha = checker.copy(), picture[..., 3:] / 255
+        place = spot[tile - len(picture) :, : picture.shape[1]]
+        place[:] = alpha * picture[..., :3] + (1 - alpha) * place
+        cv2.putText(spot, f"{entry['id']} {entry['pose']}", (3, 10), cv2.FONT_HERSHEY_SIMPLEX, 0.33, (255, 255, 255), 1, cv2.LINE_AA)
+        tiles.append(spot.astype(np.uint8))
+    common.write_sheet(tiles, columns, target)
 
 
 def main() -> None:

@@ -123,19 +123,16 @@ def render_pair(park: scenes.Park, entry: dict, dog: int, view: int, out: Path, 
     }  # fmt: skip
 
 
-def contact_sheet(out: Path, target: Path, columns: int = 8) -> None:
-    """Each pair: empty, with the dog, mask over depth."""
+def contact_sheet(out: Path, target: Path, columns: int = 20, tile: int = 96) -> None:
+    """Each pair: empty, with the dog, mask, depth."""
     catalogue = json.loads((out / "catalogue.json").read_text())
     empty = {entry["id"]: entry["image"] for entry in catalogue["scenes"]}
     tiles = []
     for pair in catalogue["pairs"]:
-        pictures = [cv2.imread(str(out / name)) for name in (empty[pair["scene"]], pair["image"], pair["mask"])]
-        code = cv2.imread(str(out / pair["depth"]), cv2.IMREAD_UNCHANGED).astype(float)
-        near = np.where(code > 0, np.exp(-common.DEPTH_STEP * 0.35 * (code - 1)), 0)
-        pictures.append(cv2.cvtColor((255 * np.clip(1.3 * near, 0, 1)).astype(np.uint8), cv2.COLOR_GRAY2BGR))
-        tiles.append(np.concatenate([cv2.resize(picture, (160, 160), interpolation=cv2.INTER_AREA) for picture in pictures]))
-    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-    cv2.imwrite(str(target), np.concatenate([np.concatenate(tiles[k : k + columns], 1) for k in range(0, len(tiles), columns)]))
+        pictures = [common.read_tile(out / name) for name in (empty[pair["scene"]], pair["image"], pair["mask"])]
+        column = np.concatenate([*pictures, common.depth_tile(out / pair["depth"])])
+        tiles.append(cv2.resize(column, (tile, 4 * tile), interpolation=cv2.INTER_AREA))
+    common.write_sheet(tiles, columns, target)
 
 
 def main() -> None:

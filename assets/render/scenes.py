@@ -869,19 +869,15 @@ def done_views(out: Path) -> set[str]:
     return {e["id"] for e in entries if all((out / e[key]).exists() for key in ("image", "depth", "ground"))}
 
 
-def contact_sheet(out: Path, sheet: Path, columns: int = 6) -> None:
-    """Tile every rendered view over its depth (near is bright) with the walkable ground in green."""
+def contact_sheet(out: Path, target: Path, columns: int = 20, tile: int = 96) -> None:
+    """Every view over its depth (near is bright), the walkable ground in green."""
     tiles = []
     for entry in json.loads((out / "catalogue.json").read_text())["scenes"]:
-        image = cv2.imread(str(out / entry["image"]))
-        code = cv2.imread(str(out / entry["depth"]), cv2.IMREAD_UNCHANGED).astype(float)
-        depth = np.where(code > 0, np.exp(-common.DEPTH_STEP * 0.35 * (code - 1)), 0)
-        shown = cv2.cvtColor((255 * np.clip(1.3 * depth, 0, 1)).astype(np.uint8), cv2.COLOR_GRAY2BGR)
+        shown = common.depth_tile(out / entry["depth"])
         shown[cv2.imread(str(out / entry["ground"]), 0) > 0, ::2] //= 2
-        tiles.append(np.concatenate([image, shown]))
-    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-    rows = [np.concatenate(tiles[k : k + columns], 1) for k in range(0, len(tiles), columns)]
-    cv2.imwrite(str(sheet), np.concatenate(rows))
+        view = np.concatenate([common.read_tile(out / entry["image"]), shown])
+        tiles.append(cv2.resize(view, (tile, 2 * tile), interpolation=cv2.INTER_AREA))
+    common.write_sheet(tiles, columns, target)
 
 
 def main() -> None:
