@@ -45,7 +45,9 @@ park:  ## render the embedded park with Blender (needs the `render` extra, Pytho
 	$(PYTHON) assets/render/dogs.py --out assets/park --count 40
 	$(PYTHON) assets/render/scenes.py --out assets/park --count 150
 	$(PYTHON) assets/render/pairs.py --out assets/park --each 2
-	for kind in scenes dogs pairs; do $(PYTHON) assets/render/$$kind.py --out assets/park --contact-sheet assets/park/sheets/$$kind.webp; done
+	$(PYTHON) assets/render/scenes.py --out assets/park --contact-sheet assets/park/sheets/scenes.webp
+	$(PYTHON) assets/render/dogs.py --out assets/park --contact-sheet assets/park/sheets/dogs.webp
+	$(PYTHON) assets/render/pairs.py --out assets/park --contact-sheet assets/park/sheets/pairs.webp
 
 clean:  ## remove the environment and caches; runs/ stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info
