@@ -11,11 +11,14 @@ import json
 import re
 import shutil
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
-from eva_helpers.assets import GALLERY, ROOT, WEIGHTS
+from eva_helpers.assets import GALLERY, PARK, ROOT, WEIGHTS, load_catalogue, read_background
 
 RESULTS = ROOT / "benchmarks" / "results"
 LARGE = 400_000  # bytes
@@ -78,11 +81,49 @@ def figures() -> str:
     return "\n\n".join("\n".join(part) for part in parts)
 
 
-def write(readme: Path) -> None:
-    """Replace what stands between the markers."""
-    before, _, rest = readme.read_text().partition(START)
+def count(values: Iterable) -> str:
+    """Values with how often they occur, most frequent first."""
+    return ", ".join(f"{value} {number}" for value, number in Counter(values).most_common())
+
+
+def park() -> str:
+    """Counts and statistics of the embedded park, for its data sheet."""
+    catalogue = load_catalogue()
+    scenes, cutouts, pairs = catalogue.scenes, catalogue.cutouts, catalogue.pairs
+    views = [read_background(catalogue, scene, 64) for scene in scenes]
+    photos, depths = (np.stack([view[k] for view in views]) for k in (0, 1))
+    lines = {
+        "views": f"{len(scenes)} of {len({s.scene for s in scenes})} scenes ({count(s.split for s in scenes)})",
+        "seasons": count(s.info["season"] for s in scenes),
+        "light": count(s.info["light"] for s in scenes),
+        "in sight": count(kind for s in scenes for kind in s.info["kind"]),
+        "camera height, m": span([s.info["camera_height"] for s in scenes]),
+        "pitch, degrees": span([s.info["pitch"] for s in scenes]),
+        "focal length / width": span([s.focal / 256 for s in scenes]),
+        "background, mean and std of R, G, B": f"{shorter(photos.mean((0, 1, 2)) / 255)}; {shorter(photos.std((0, 1, 2)) / 255)}",
+        "inverse depth, mean and std": f"{depths.mean():.3f}; {depths.std():.3f}",
+        "cut-outs": f"{len(cutouts)} of {len({c.object for c in cutouts})} dogs ({count(c.split for c in cutouts)})",
+        "coats": count(c.info["coat"] for c in cutouts),
+        "poses": count(c.info["pose"] for c in cutouts),
+        "true pairs": f"{len(pairs)} in {len({p.scene for p in pairs})} views, {sum(p.info['hidden'] > 0.05 for p in pairs)} partly hidden",
+        "size": f"{sum(path.stat().st_size for path in PARK.rglob('*') if path.is_file()) / 2**20:.0f} MB",
+    }
+    return "\n".join([row("", ""), row("---", "---"), *(row(name, value) for name, value in lines.items())])
+
+
+def span(values: list[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}, median {np.median(values):.2f}"
+
+
+def shorter(values: np.ndarray) -> str:
+    return ", ".join(f"{value:.3f}" for value in values)
+
+
+def write(page: Path, text: str) -> None:
+    """Replace what stands between the markers of a page."""
+    before, _, rest = page.read_text().partition(START)
     _, _, after = rest.partition(END)
-    readme.write_text(f"{before}{START}\n{figures()}\n{END}{after}")
+    page.write_text(f"{before}{START}\n{text}\n{END}{after}")
 
 
 def wanted() -> set[str]:
@@ -114,7 +155,8 @@ def main() -> None:
     options = parser.parse_args()
     for path in copy_pictures(options.run) if options.run else ():
         print(path.relative_to(ROOT), f"{path.stat().st_size // 1024} KB")
-    write(ROOT / "README.md")
+    write(ROOT / "README.md", figures())
+    write(PARK / "README.md", park())
 
 
 if __name__ == "__main__":

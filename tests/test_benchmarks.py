@@ -88,5 +88,9 @@ def test_figures_of_the_readme_are_those_of_the_files():
     assert report.figures() in text, "run `python benchmarks/report.py`"
 
 
+def test_the_parks_data_sheet_is_up_to_date():
+    assert report.park() in (assets.PARK / "README.md").read_text(), "run `python benchmarks/report.py`"
+
+
 def test_gallery_holds_what_the_pages_show():
     assert {path.name for path in assets.GALLERY.iterdir()} == report.wanted()
