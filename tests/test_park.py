@@ -12,7 +12,7 @@ BUDGET = 40 * 2**20  # bytes: the whole park, for everybody who clones
 
 
 def test_there_is_enough_of_it(park):
-    assert len({scene.scene for scene in park.scenes}) >= 40 and len({cutout.id for cutout in park.cutouts}) >= 30
+    assert len(park.scenes) >= 300 and len({scene.scene for scene in park.scenes}) >= 150 and len(park.cutouts) >= 120
     assert len({cutout.info["coat"] for cutout in park.cutouts}) >= 12
     assert len({cutout.info["pose"] for cutout in park.cutouts}) >= 8
     for split in assets.SPLITS:
@@ -28,12 +28,14 @@ def test_every_file_is_in_the_catalogue():
     data = json.loads((assets.PARK / "catalogue.json").read_text())
     named = {
         entry[key]
-        for kind in ("scenes", "cutouts")
-        for entry in data[kind]
-        for key in ("image", "depth", "ground", "relief")
+        for kind in ("scenes", "cutouts", "pairs")
+        for entry in data.get(kind, ())
+        for key in ("image", "mask", "depth", "ground", "relief")
         if key in entry
     }
-    there = {path.relative_to(assets.PARK).as_posix() for folder in ("scenes", "dogs") for path in (assets.PARK / folder).iterdir()}
+    there = {
+        path.relative_to(assets.PARK).as_posix() for folder in ("scenes", "dogs", "pairs") for path in (assets.PARK / folder).glob("*")
+    }
     assert named == there
 
 
