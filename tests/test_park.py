@@ -8,6 +8,7 @@ import pytest
 
 from eva_helpers import assets, dataset
 
+PAIRS = 50
 BUDGET = 40 * 2**20  # bytes: the whole park, for everybody who clones
 
 
@@ -105,3 +106,25 @@ def test_composites_of_the_park_hold_the_contract(park):
         assert all(0 <= value.min() and value.max() <= 1 for value in sample.values())
         shares.append(float(sample["mask"].mean()))
     assert 0.005 < np.mean(shares) < 0.5
+
+
+def test_true_pairs_are_of_the_test_split_and_exact(park):
+    """The dog is in the mask, in front of what it covers; outside the mask and its shadow, the depth is that of the empty view."""
+    scenes, split_of = {scene.id: scene for scene in park.scenes}, {cutout.object: cutout.split for cutout in park.cutouts}
+    assert len(park.pairs) >= PAIRS and len({pair.object for pair in park.pairs}) >= 6
+    ratios = []
+    for pair in park.pairs:
+        assert pair.split == scenes[pair.scene].split == split_of[pair.object] == "test"
+        sample = assets.read_pair(park, pair)
+        inside, outside = sample["mask"] > 0.9, sample["mask"] == 0
+        assert 0.002 < (sample["mask"] > 0.5).mean() < 0.5, pair.id
+        before = assets.read_background(park, scenes[pair.scene])[1]
+        assert (sample["depth"][inside] > 0.9 * before[inside]).mean() > 0.95, pair.id
+        assert np.abs(sample["depth"] - before)[outside].mean() < 0.03, pair.id
+        changed = np.abs(sample["image"].astype(int) - sample["background"]).mean(2)
+        ratios.append(changed[inside].mean() / changed[outside].mean())
+    assert min(ratios) > 1.2 and np.median(ratios) > 3
+
+
+def test_some_true_pairs_are_partly_hidden(park):
+    assert any(pair.info["hidden"] > 0.05 for pair in park.pairs)

@@ -21,9 +21,9 @@ from dog_poses import POSES, jittered
 from dogs import add_dog, identity, quiet
 from mathutils import Vector
 
-SIZES = (0.14, 0.7)  # the dog's height over the frame's
+SIZES = (0.09, 0.7)  # the dog's height over the frame's: small enough to stand behind what stands in a park
 HIDDEN = (0.08, 0.55)  # how much of the dog's box something nearer may cover, where a hiding place is looked for
-TRIES = 60
+TRIES = 1500  # spots that are looked at for each dog
 DOG_INDEX = 77  # object index of the dog, unlike any of the scene's
 
 
@@ -51,7 +51,7 @@ def hidden(spot: np.ndarray, z: np.ndarray, focal: float, height: float) -> floa
     there = z[row, column]
     side = height * focal / there
     box = z[max(0, int(row - side)) : row, max(0, int(column - side / 2)) : int(column + side / 2) + 1]
-    return float((box < there - 0.3).mean()) if box.size else 0.0
+    return float((box < there - 0.25).mean()) if box.size else 0.0
 
 
 def choose(candidates: np.ndarray, z: np.ndarray, focal: float, height: float, rng: np.random.Generator, hide: bool) -> np.ndarray:
