@@ -44,7 +44,8 @@ lab: $(READY)  ## open the notebooks in JupyterLab
 park:  ## render the embedded park with Blender (needs the `render` extra, Python 3.11; nobody needs it to use the project)
 	$(PYTHON) assets/render/dogs.py --out assets/park --count 40
 	$(PYTHON) assets/render/scenes.py --out assets/park --count 150
-	$(PYTHON) assets/render/pairs.py --out assets/park --each 2
+	$(PYTHON) assets/render/pairs.py --out assets/park
+	$(PYTHON) assets/render/pairs.py --out assets/park --hideouts
 	$(PYTHON) assets/render/scenes.py --out assets/park --contact-sheet assets/park/sheets/scenes.webp
 	$(PYTHON) assets/render/dogs.py --out assets/park --contact-sheet assets/park/sheets/dogs.webp
 	$(PYTHON) assets/render/pairs.py --out assets/park --contact-sheet assets/park/sheets/pairs.webp

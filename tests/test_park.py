@@ -8,7 +8,7 @@ import pytest
 
 from eva_helpers import assets, dataset
 
-PAIRS = 50
+PAIRS = 120
 BUDGET = 40 * 2**20  # bytes: the whole park, for everybody who clones
 
 
@@ -62,7 +62,8 @@ def test_depth_is_that_of_a_park(park):
     """Near below, far above; nothing nearer than a step; walkable ground at distances where a dog can be seen."""
     for scene in park.scenes:
         _, depth, ground, _ = assets.read_background(park, scene)
-        assert depth[-32:].mean() > 2 * depth[:32].mean() and 0 <= depth.min() and depth.max() <= 1, scene.id
+        covered = scene.id.endswith("g")  # there, something to hide behind may fill the picture up to its upper rim
+        assert (covered or depth[-32:].mean() > 2 * depth[:32].mean()) and 0 <= depth.min() and depth.max() <= 1, scene.id
         z = park.z_near / depth[ground]
         assert z.min() > 1 and z.max() < 40, scene.id
 
@@ -126,5 +127,5 @@ def test_true_pairs_are_of_the_test_split_and_exact(park):
     assert min(ratios) > 1.2 and np.median(ratios) > 3
 
 
-def test_some_true_pairs_are_partly_hidden(park):
-    assert any(pair.info["hidden"] > 0.05 for pair in park.pairs)
+def test_many_true_pairs_are_partly_hidden(park):
+    assert sum(pair.info["hidden"] > 0.08 for pair in park.pairs) >= PAIRS / 3

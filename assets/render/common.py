@@ -5,6 +5,7 @@ Runs under Blender's Python module (`pip install bpy OpenEXR`, see the `render` 
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import json
 import math
@@ -182,6 +183,16 @@ def depth_tile(path: Path) -> np.ndarray:
 def read_tile(path: Path) -> np.ndarray:
     """A stored picture as RGB (H, W, 3)."""
     return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+
+def parser(description: str, samples: int) -> argparse.ArgumentParser:
+    """The options that all renderers have."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--out", type=Path, required=True, help="folder of the catalogue")
+    made.add_argument("--size", type=int, default=256, help="px a side (default: %(default)s)")
+    made.add_argument("--samples", type=int, default=samples, help="light paths a pixel (default: %(default)s)")
+    made.add_argument("--contact-sheet", type=Path, help="write a contact sheet of what is there, and nothing else")
+    return made
 
 
 def split_of(index: int) -> str:

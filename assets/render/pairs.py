@@ -1,7 +1,8 @@
 """True pairs, for testing only: one camera sees the empty park, and the park with a dog *in* it.
 
 Unlike a composite, the dog here throws its shadow, stands in the grass and may be hidden by trunks and benches; its mask and the depth
-are exact. Only scenes and dogs of the test split. Each empty park is the picture that is in the catalogue already.
+are exact. Only scenes and dogs of the test split. Each empty park is a picture of the catalogue: of the views that composites use, and,
+with --hideouts, of one more view of each scene, taken from where something stands a few steps away that a dog can be half behind.
 """
 
 from __future__ import annotations
@@ -45,19 +46,17 @@ def spots(ground: np.ndarray, z: np.ndarray, focal: float, height: float, rng: n
     return np.stack([rows[chosen], columns[chosen]], 1)
 
 
-def hidden(spot: np.ndarray, z: np.ndarray, focal: float, height: float) -> float:
-    """Share of the box over a spot that something nearer covers."""
-    row, column = spot
-    there = z[row, column]
+def hidden(row: float, column: float, there: float, z: np.ndarray, focal: float, height: float) -> float:
+    """Share of a dog's box, `height` metres high and as wide, standing on a pixel `there` metres away, that something nearer covers."""
     side = height * focal / there
-    box = z[max(0, int(row - side)) : row, max(0, int(column - side / 2)) : int(column + side / 2) + 1]
+    box = z[max(0, int(row - side)) : max(0, int(row)), max(0, int(column - side / 2)) : max(0, int(column + side / 2) + 1)]
     return float((box < there - 0.25).mean()) if box.size else 0.0
 
 
 def choose(candidates: np.ndarray, z: np.ndarray, focal: float, height: float, rng: np.random.Generator, hide: bool) -> np.ndarray:
     """One spot: anywhere, or where part of the dog will be hidden if there is such a place."""
     if hide:
-        shares = np.array([hidden(spot, z, focal, height) for spot in candidates])
+        shares = np.array([hidden(*spot, z[tuple(spot)], z, focal, height) for spot in candidates])
         partly = candidates[(shares > HIDDEN[0]) & (shares < HIDDEN[1])]
         candidates = partly if len(partly) else candidates
     return candidates[rng.integers(len(candidates))]
@@ -88,38 +87,109 @@ def remove(skin: bpy.types.Object) -> None:
         bpy.data.objects.remove(thing)
 
 
-def render_pair(park: scenes.Park, entry: dict, dog: int, view: int, out: Path, size: int, samples: int) -> dict | None:
-    """Put dog `dog` into the view of `entry`, write image, mask and depth, return the catalogue entry; None without a place for it."""
-    rng = np.random.default_rng((park.number, view, dog, 11))
-    focal = size / 2 / math.tan(math.radians(park.shots[view].fov) / 2)
-    code = cv2.imread(str(out / entry["depth"]), cv2.IMREAD_UNCHANGED)
-    z = np.where(code > 0, common.DEPTH_NEAR * np.exp(common.DEPTH_STEP * (code.astype(float) - 1)), np.inf)
+def focal_length(shot: scenes.Shot, size: int) -> float:
+    """In pixels of a square picture of `size`."""
+    return size / 2 / math.tan(math.radians(shot.fov) / 2)
+
+
+def read_z(path: Path) -> np.ndarray:
+    """A stored depth map in metres, inf where there is sky."""
+    code = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    return np.where(code > 0, common.DEPTH_NEAR * np.exp(common.DEPTH_STEP * (code.astype(float) - 1)), np.inf)
+
+
+def any_place(park: scenes.Park, entry: dict, who, view: int, out: Path, size: int, rng: np.random.Generator) -> dict | None:
+    """Where on the walkable ground of a view the dog stands: `at` (x, y), `heading` (None: any), `hidden`, `z`; or None."""
+    z, focal = read_z(out / entry["depth"]), focal_length(park.shots[view], size)
     ground = cv2.imread(str(out / entry["ground"]), cv2.IMREAD_UNCHANGED) > 127
-    who, names = identity(dog), list(POSES)
-    odds = np.array([POSES[name].likely for name in names])
-    pose_name = names[rng.choice(len(names), p=odds / odds.sum())]
     candidates = spots(ground, z, focal, who.build.height, rng)
     if len(candidates) == 0:
         return None
     spot = choose(candidates, z, focal, who.build.height, rng, hide=bool(rng.random() < 0.5))
     x, y, _ = world_point(spot, z, focal)
-    skin = add_dog(
-        who, jittered(POSES[pose_name], rng), (x, y, float(park.ground(x, y))), heading=float(rng.uniform(0, 360)), pass_index=DOG_INDEX
-    )
+    share = hidden(*spot, z[tuple(spot)], z, focal, who.build.height)
+    return {"at": (x, y), "heading": None, "hidden": share, "z": float(z[tuple(spot)])}
+
+
+def hideout(park: scenes.Park, rng: np.random.Generator) -> tuple[scenes.Shot, np.ndarray] | None:
+    """A camera a few steps from something that stands on the ground, and that thing (x, y, radius); None without such a place."""
+    things, crowns = np.array(park.obstacles), np.array(park.crowns).reshape(-1, 3)
+    for _ in range(3000):
+        thing = things[rng.integers(len(things))]
+        away, turn = thing[2] + rng.uniform(1.4, 2.8), rng.uniform(0, 2 * np.pi)
+        x, y = thing[0] - away * math.sin(turn), thing[1] - away * math.cos(turn)
+        here = np.array([x]), np.array([y])
+        if thing[2] > 1.0 or math.hypot(*thing[:2]) > 0.8 * scenes.PARK or park.wild(*here)[0] < 1.25:
+            continue
+        if any((np.hypot(list_[:, 0] - x, list_[:, 1] - y) < list_[:, 2] + 0.4).any() for list_ in (things, crowns)):
+            continue
+        along = (things[:, 0] - x) * math.sin(turn) + (things[:, 1] - y) * math.cos(turn)
+        aside = np.abs((things[:, 0] - x) * math.cos(turn) - (things[:, 1] - y) * math.sin(turn))
+        if ((along > 0) & (along < away - thing[2] - 0.2) & (aside < things[:, 2] + 1.0)).any():
+            continue  # something else stands in between
+        behind = (thing[0] + (thing[2] + 1) * math.sin(turn), thing[1] + (thing[2] + 1) * math.cos(turn))
+        if park.wild(np.array([behind[0]]), np.array([behind[1]]))[0] < 1.1:
+            continue
+        height = rng.uniform(1.0, 1.7)
+        pitch = -math.degrees(math.atan2(height - 0.5, away)) * rng.uniform(0.5, 1.0)
+        yaw = math.degrees(turn) + rng.uniform(-9, 9)
+        return scenes.Shot(x, y, height, yaw % 360, pitch, 0.0, rng.uniform(40, 54)), thing
+    return None
+
+
+def behind_it(park: scenes.Park, thing: np.ndarray, shot: scenes.Shot, entry: dict, who, out: Path, size: int, rng) -> dict | None:
+    """Like `any_place`, but half behind `thing`; seen from the side, so that something of the dog shows."""
+    z, focal = read_z(out / entry["depth"]), focal_length(shot, size)
+    things, world = np.array(park.obstacles), bpy.context.scene.camera.matrix_world.inverted()
+    turn = math.atan2(thing[0] - shot.x, thing[1] - shot.y)
+    for _ in range(300):
+        deep, aside = thing[2] + rng.uniform(0.2, 1.2), rng.uniform(-1, 1) * (thing[2] + 0.6)
+        x = thing[0] + deep * math.sin(turn) + aside * math.cos(turn)
+        y = thing[1] + deep * math.cos(turn) - aside * math.sin(turn)
+        if (np.hypot(things[:, 0] - x, things[:, 1] - y) < np.minimum(things[:, 2], 0.8) + 0.25).any():
+            continue
+        if park.wild(np.array([x]), np.array([y]))[0] < 1.08:
+            continue
+        local = world @ Vector((x, y, float(park.ground(x, y))))
+        there = -local.z
+        column, row = size / 2 + focal * local.x / there, size / 2 - focal * local.y / there
+        share = hidden(row, column, there, z, focal, who.build.height)
+        inside = 0.08 * size < column < 0.92 * size and row < size
+        if inside and HIDDEN[0] < share < HIDDEN[1] and who.build.height * focal / there / size > SIZES[0]:
+            heading = rng.choice((0, 180)) - math.degrees(turn) + rng.uniform(-25, 25)  # across the view
+            return {"at": (x, y), "heading": heading, "hidden": share, "z": there}
+    return None
+
+
+def draw_pose(rng: np.random.Generator) -> str:
+    """A pose's name, likelier ones more often."""
+    names = list(POSES)
+    odds = np.array([POSES[name].likely for name in names])
+    return names[rng.choice(len(names), p=odds / odds.sum())]
+
+
+def render_pair(
+    park: scenes.Park, entry: dict, dog: int, pose: str, place: dict, rng: np.random.Generator, options: argparse.Namespace
+) -> dict | None:
+    """Put dog `dog` at `place`, write image, mask and depth, return the catalogue entry; None where it is wholly hidden."""
+    who, at, out = identity(dog), (*place["at"], float(park.ground(*place["at"]))), options.out
+    posed = jittered(POSES[pose], rng)
+    heading = float(rng.uniform(0, 360)) if place["heading"] is None else place["heading"]
+    skin = add_dog(who, posed, at, heading=heading, pass_index=DOG_INDEX)
     seed = int(rng.integers(1 << 30))
-    picture = common.render(size, size, samples, seed=seed, exposure=entry["exposure"])
-    mask = dog_mask(size, max(16, samples // 2), seed)
+    picture = common.render(options.size, options.size, options.samples, seed=seed, exposure=entry["exposure"])
+    mask = dog_mask(options.size, max(16, options.samples // 2), seed)
     remove(skin)
     if (mask > 127).mean() < 0.002:
-        return None  # wholly hidden
+        return None
     name = f"{entry['id']}_{dog:03d}"
     files = {"image": f"pairs/{name}.webp", "mask": f"pairs/{name}_mask.png", "depth": f"pairs/{name}_depth.png"}
     common.save(out / files["image"], picture["rgb"])
     common.save(out / files["mask"], mask)
     common.save(out / files["depth"], common.encode_depth(picture["z"]))
     return {
-        "id": name, "scene": entry["id"], "object": dog, "split": "test", **files, "pose": pose_name, "coat": who.coat.name,
-        "hidden": round(hidden(spot, z, focal, who.build.height), 3), "z": round(float(z[tuple(spot)]), 2),
+        "id": name, "scene": entry["id"], "object": dog, "split": "test", **files, "pose": pose, "coat": who.coat.name,
+        "hidden": round(place["hidden"], 3), "z": round(place["z"], 2),
     }  # fmt: skip
 
 
@@ -135,42 +205,72 @@ def contact_sheet(out: Path, target: Path, columns: int = 20, tile: int = 96) ->
     common.write_sheet(tiles, columns, target)
 
 
+def hideout_view(park: scenes.Park, options: argparse.Namespace) -> tuple[dict, np.ndarray] | None:
+    """The catalogue entry of the scene's view at a hideout (rendered unless it is there), and the thing to hide behind."""
+    found = hideout(park, np.random.default_rng((park.number, 13)))
+    if found is None:
+        return None
+    shot, thing = found
+    park.shots.append(shot)
+    view = len(park.shots) - 1
+    name = scenes.view_name(park.number, view)
+    if name in scenes.done_views(options.out):
+        scenes.camera(park, view)
+        entries = json.loads((options.out / "catalogue.json").read_text())["scenes"]
+        return next(entry for entry in entries if entry["id"] == name), thing
+    with quiet():
+        entry = scenes.render_view(park, view, options.out, options.size, options.samples)
+    common.record(options.out, "scenes", entry)
+    return entry, thing
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = common.parser(__doc__, samples=16)
     parser.add_argument("--dogs", type=int, default=40, help="how many dogs there are; those of the test split are used")
-    parser.add_argument("--each", type=int, default=3, help="pairs for each view of a test scene")
+    parser.add_argument("--each", type=int, default=2, help="pairs for each view")
     parser.add_argument("--limit", type=int, default=1 << 30, help="stop after so many views")
-    parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--samples", type=int, default=32)
-    parser.add_argument("--contact-sheet", type=Path)
+    parser.add_argument("--hideouts", action="store_true", help="one more view of each test scene, with dogs half behind something")
     options = parser.parse_args()
     if options.contact_sheet:
         contact_sheet(options.out, options.contact_sheet)
         return
     catalogue = json.loads((options.out / "catalogue.json").read_text())
-    views = [entry for entry in catalogue["scenes"] if entry["split"] == "test"][: options.limit]
     done = {pair["id"] for pair in catalogue.get("pairs", [])}
+    seen = [entry for entry in catalogue["scenes"] if entry["split"] == "test" and scenes.view_number(entry["id"]) < scenes.SHOTS]
+    views = [(number, scenes.SHOTS) for number in sorted({entry["scene"] for entry in seen})] if options.hideouts else [
+        (entry["scene"], scenes.view_number(entry["id"])) for entry in seen
+    ]  # fmt: skip
     dogs, park = split_numbers(options.dogs), None
-    for count, entry in enumerate(views):
+    by_id = {entry["id"]: entry for entry in seen}
+    for count, (number, view) in enumerate(views[: options.limit]):
         chosen = [dogs[(count * options.each + k) % len(dogs)] for k in range(options.each)]
-        todo = [dog for dog in chosen if f"{entry['id']}_{dog:03d}" not in done]
+        name = scenes.view_name(number, view)
+        todo = [dog for dog in chosen if f"{name}_{dog:03d}" not in done]
         if not todo:
             continue
-        if park is None or park.number != entry["scene"]:
-            park = scenes.build(entry["scene"])
-        view = ord(entry["id"][-1]) - ord("a")
-        scenes.camera(park, view)
+        if park is None or park.number != number:
+            park = scenes.build(number)
+        if options.hideouts:
+            found = hideout_view(park, options)
+            if found is None:
+                print(f"{name} has nothing to hide behind", flush=True)
+                continue
+            entry, thing = found
+        else:
+            entry, thing = by_id[name], None
+            scenes.camera(park, view)
         for dog in todo:
-            start = time.monotonic()
+            start, rng, who = time.monotonic(), np.random.default_rng((number, view, dog, 11)), identity(dog)
+            pose = draw_pose(rng)
+            if thing is None:
+                place = any_place(park, entry, who, view, options.out, options.size, rng)
+            else:
+                place = behind_it(park, thing, park.shots[view], entry, who, options.out, options.size, rng)
             with quiet():
-                made = render_pair(park, entry, dog, view, options.out, options.size, options.samples)
+                made = render_pair(park, entry, dog, pose, place, rng, options) if place else None
             if made:
                 common.record(options.out, "pairs", made)
-            print(
-                f"{entry['id']} dog {dog} {'no place for it' if made is None else made['pose']} {time.monotonic() - start:.1f} s",
-                flush=True,
-            )
+            print(f"{name} dog {dog} {'no place for it' if made is None else pose} {time.monotonic() - start:.1f} s", flush=True)
 
 
 if __name__ == "__main__":

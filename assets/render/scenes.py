@@ -9,7 +9,6 @@ may `build` a park, point its `camera`, add objects at `park.ground(x, y)` away 
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import time
@@ -849,7 +848,7 @@ def render_view(park: Park, view: int, out: Path, size: int, samples: int) -> di
     """Render one view, write its three pictures and return its catalogue entry."""
     shot = camera(park, view)
     picture = common.render(size, size, samples, seed=park.number * SHOTS + view, key=park.key)
-    name = f"{park.number:04d}_{chr(ord('a') + view)}"
+    name = view_name(park.number, view)
     files = {"image": f"scenes/{name}.webp", "depth": f"scenes/{name}_depth.png", "ground": f"scenes/{name}_ground.png"}
     common.save(out / files["image"], picture["rgb"])
     common.save(out / files["depth"], common.encode_depth(picture["z"]))
@@ -860,6 +859,16 @@ def render_view(park: Park, view: int, out: Path, size: int, samples: int) -> di
         "camera_height": round(shot.height, 3), "pitch": round(shot.pitch, 2),
         "season": park.season, "light": park.light, "kind": sorted(set(park.kinds)), "exposure": round(picture["exposure"], 4),
     }  # fmt: skip
+
+
+def view_name(number: int, view: int) -> str:
+    """Id of a view: 0012_a is the first of scene 12."""
+    return f"{number:04d}_{chr(ord('a') + view)}"
+
+
+def view_number(name: str) -> int:
+    """The inverse of `view_name`: 0 for 0012_a."""
+    return ord(name[-1]) - ord("a")
 
 
 def done_views(out: Path) -> set[str]:
@@ -881,21 +890,17 @@ def contact_sheet(out: Path, target: Path, columns: int = 20, tile: int = 96) ->
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = common.parser(__doc__, samples=32)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--views", type=int, default=2, choices=range(1, SHOTS + 1))
-    parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--samples", type=int, default=32)
-    parser.add_argument("--contact-sheet", type=Path)
     options = parser.parse_args()
     if options.contact_sheet:
         contact_sheet(options.out, options.contact_sheet)
         return
     for number in range(options.first, options.first + options.count):
         done = done_views(options.out)
-        todo = [v for v in range(options.views) if f"{number:04d}_{chr(ord('a') + v)}" not in done]
+        todo = [v for v in range(options.views) if view_name(number, v) not in done]
         if not todo:
             continue
         start = time.perf_counter()
