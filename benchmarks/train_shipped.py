@@ -12,7 +12,6 @@ import json
 import platform
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,12 +19,14 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from eva_helpers import assets, dataset, metrics, training
+from eva_helpers import assets, dataset, evaluate, training
 from eva_helpers.losses import LossWeights
 from eva_helpers.model import MaskDepthNet, ModelConfig, parameters
 
 STRENGTH = 1.25  # of the capture differences: a margin above the 1.0 that is tested
 EMPTY = 0.08  # share of pairs without an object: the mask must learn to stay empty
+VARIETY = 1.0  # colours, objects of no kind, two objects: what the park lacks and photographs have
+DATA = {"strength": STRENGTH, "empty": EMPTY, "variety": VARIETY}
 EVALUATED = 384  # fixed composites per quadrant and size
 
 
@@ -41,8 +42,8 @@ class Stage:
 
 STAGES = {
     "full": (
-        Stage("64px", {64: (64, 16384)}, epochs=16, lr=3e-3),
-        Stage("mixed", {64: (64, 4096), 128: (24, 2400), 224: (8, 1200)}, epochs=6, lr=1e-3),
+        Stage("64px", {64: (32, 16384)}, epochs=20, lr=3e-3),
+        Stage("mixed", {64: (32, 4096), 128: (16, 2400), 224: (8, 1600)}, epochs=14, lr=1.5e-3),
     ),
     "smoke": (Stage("64px", {64: (8, 16)}, 1, 1e-3), Stage("mixed", {64: (8, 8), 96: (4, 8)}, 1, 1e-3)),
 }
@@ -69,7 +70,7 @@ def loaders(catalogue: assets.Catalogue, stage: Stage, workers: int, seed: int) 
     return Alternate(
         [
             dataset.loader(
-                dataset.CompositeDataset(catalogue, size=size, augment=True, strength=STRENGTH, empty=EMPTY, seed=seed + size),
+                dataset.CompositeDataset(catalogue, size=size, augment=True, seed=seed + size, **DATA),
                 batch,
                 samples=samples,
                 workers=workers,
@@ -80,9 +81,9 @@ def loaders(catalogue: assets.Catalogue, stage: Stage, workers: int, seed: int) 
     )
 
 
-def train(catalogue: assets.Catalogue, stages: tuple[Stage, ...], folder: Path, workers: int, seed: int) -> tuple[MaskDepthNet, float]:
-    """All stages, each from the last weights of the one before; the last stage's best on validation, and the seconds this took."""
-    start, net = time.perf_counter(), None
+def train(catalogue: assets.Catalogue, stages: tuple[Stage, ...], folder: Path, workers: int, seed: int) -> MaskDepthNet:
+    """All stages, each from the last weights of the one before; returns the last stage's best on validation."""
+    net = None
     for number, stage in enumerate(stages):
         size = max(stage.parts)
         held = dataset.CompositeDataset(catalogue, "validation", "validation", size=size, strength=1.0, seed=seed)
@@ -97,28 +98,11 @@ def train(catalogue: assets.Catalogue, stages: tuple[Stage, ...], folder: Path, 
         )
         trainer.fit()
         net = training.load_weights(folder / stage.name / "last.safetensors")
-    return training.load_weights(folder / stages[-1].name / "best.safetensors"), time.perf_counter() - start
+    return training.load_weights(folder / stages[-1].name / "best.safetensors")
 
 
 def say(line: str) -> None:
     print(line, flush=True)
-
-
-def scores(net: MaskDepthNet, catalogue: assets.Catalogue, sizes: tuple[int, ...], count: int, seed: int) -> dict:
-    """Test scores of the four quadrants at each size beside subtraction (threshold chosen on training pairs) and a constant depth."""
-    report = {}
-    for size in sizes:
-        options = {"size": size, "strength": 1.0, "seed": seed + 1}
-        known = dataset.CompositeDataset(catalogue, **options)
-        calibration = list(dataset.loader(dataset.fixed_sample(known, 256, seed), 32))
-        simple = metrics.baseline(metrics.best_threshold(calibration), metrics.mean_depth(calibration))
-        for name in dataset.QUADRANTS:
-            tests = dataset.loader(dataset.fixed_sample(dataset.quadrant(catalogue, name, **options), count, seed), 32)
-            for who, method in (("network", metrics.network(net)), ("subtraction / constant", simple)):
-                report.setdefault(f"{size} px", {}).setdefault(name, {})[who] = metrics.summary(
-                    metrics.evaluate(method, tests, catalogue.z_near)
-                )
-    return report
 
 
 def commit() -> str:
@@ -132,6 +116,12 @@ def commit() -> str:
     return name + ("+changes" if changed else "")
 
 
+def minutes(folder: Path, stages: tuple[Stage, ...]) -> float:
+    """What all training epochs took, interruptions and validation apart."""
+    rows = [json.loads(line) for stage in stages for line in (folder / stage.name / "history.jsonl").read_text().splitlines()]
+    return round(sum(row["seconds"] for row in rows) / 60, 1)
+
+
 def card(catalogue: assets.Catalogue, stages: tuple[Stage, ...], net: MaskDepthNet, report: dict, options: argparse.Namespace) -> dict:
     """What stands beside the weights: data, commit, command, settings, scores."""
     return {
@@ -142,12 +132,14 @@ def card(catalogue: assets.Catalogue, stages: tuple[Stage, ...], net: MaskDepthN
             "cutouts": len(catalogue.objects("train")),
             "capture_strength": STRENGTH,
             "empty": EMPTY,
+            "variety": VARIETY,
         },
         "commit": options.commit,
         "command": "make train",
         "seed": options.seed,
         "stages": [asdict(stage) for stage in stages],
         "loss_weights": asdict(LossWeights()),
+        "minutes": minutes(options.out, stages),
         "torch": torch.__version__,
         "machine": platform.machine(),
         "test_scores": report,
@@ -164,10 +156,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     options.commit = commit()
     catalogue, stages = assets.load_catalogue(), STAGES[options.profile]
-    net, seconds = train(catalogue, stages, options.out, options.workers, options.seed)
+    net = train(catalogue, stages, options.out, options.workers, options.seed)
     sizes, count = ((64, 224), EVALUATED) if options.profile == "full" else ((64,), 16)
-    print(f"trained in {seconds / 60:.1f} minutes; evaluating", flush=True)
-    report = scores(net, catalogue, sizes, count, options.seed)
+    print(f"trained in {minutes(options.out, stages)} minutes; evaluating", flush=True)
+    report = evaluate.report(net, catalogue, sizes, count, options.seed)
     for target in (options.out, assets.WEIGHTS.parent) if options.ship else (options.out,):
         target.mkdir(parents=True, exist_ok=True)
         training.save_weights(net, target / assets.WEIGHTS.name, half=True)
@@ -175,9 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
             json.dumps(card(catalogue, stages, net, report, options), indent=1) + "\n"
         )
         print("wrote", target / assets.WEIGHTS.name)
-    for size, quadrants in report.items():
-        print(f"\ntest split, {size}")
-        print(metrics.table({f"{name}: {who}": row for name, rows in quadrants.items() for who, row in rows.items()}))
+    print(evaluate.lines(report))
     return 0
 
 

@@ -16,22 +16,55 @@ import albumentations as A
 import cv2
 import numpy as np
 
+from eva_helpers.assets import resize
+
 MARGIN = 1.25  # composites are made this much larger than the crop that is trained on
 FOUR_MAPS = {"background": "image", "depth": "mask"}  # `image` and `mask` are Albumentations' own names
+CROP_AREA = (0.5, 1.0)  # share of the frame that a crop keeps
 SHADOW_CHANCE = 0.5
 
 
-def geometry(size: int) -> A.Compose:
-    """Crop to (size, size), mirror and tilt: the same for all four maps; maps are resampled linearly, so soft edges stay soft."""
+def geometry() -> A.Compose:
+    """Mirror and tilt: the same for all four maps, which are resampled linearly, so that soft edges stay soft."""
     return A.Compose(
-        [
-            A.HorizontalFlip(p=0.5),
-            A.Rotate(limit=4, border_mode=cv2.BORDER_REFLECT_101, p=0.3),
-            A.RandomResizedCrop(size=(size, size), scale=(0.5, 1.0), ratio=(0.9, 1.1), p=1.0),
-        ],
+        [A.HorizontalFlip(p=0.5), A.Rotate(limit=4, border_mode=cv2.BORDER_REFLECT_101, p=0.3)],
         additional_targets=FOUR_MAPS,
         mask_interpolation=cv2.INTER_LINEAR,
     )
+
+
+def crop(sample: dict[str, np.ndarray], size: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """A random half to whole of the frame, resampled to (size, size): the same part of all four maps.
+
+    Zooming in looks like stepping closer, and a network that is given no focal length cannot tell the two apart. So the inverse
+    depth is multiplied with the zoom: what looks the same keeps the same label.
+    """
+    height, width = sample["image"].shape[:2]
+    area, ratio = rng.uniform(*CROP_AREA), np.exp(rng.uniform(-0.1, 0.1))
+    h, w = (max(1, min(side, round(side * np.sqrt(area) * r))) for side, r in ((height, 1 / ratio), (width, ratio)))
+    top, left = rng.integers(height - h + 1), rng.integers(width - w + 1)
+    part = {name: resize(np.ascontiguousarray(array[top : top + h, left : left + w]), (size, size)) for name, array in sample.items()}
+    part["depth"] = np.minimum(part["depth"] * np.float32(height / h), 1.0)
+    return part
+
+
+def colours() -> A.Compose:
+    """Another light and another camera, for both photos alike: or the network learns this park's colours by heart."""
+    return A.Compose(
+        [
+            A.HueSaturationValue(12, 60, 0, p=0.5),
+            A.RandomBrightnessContrast(0.25, 0.3, p=0.6),
+            A.RandomGamma((65, 150), p=0.3),
+            A.ToGray(p=0.06),
+        ],
+        additional_targets={"background": "image"},
+    )
+
+
+def recolouring(rng: np.random.Generator) -> np.ndarray:
+    """A random colour matrix (3, 3) for RGB values: channels mixed and weighted anew, rows about 1 so that brightness stays."""
+    mix = np.eye(3) + rng.normal(0, 0.35, (3, 3))
+    return (mix / np.maximum(mix.sum(1, keepdims=True), 0.4) * rng.uniform(0.6, 1.3)).astype(np.float32)
 
 
 class CaptureDifferences:
@@ -95,10 +128,13 @@ def sensor(strength: float) -> list[A.BasicTransform]:
     ]
 
 
-def cast_shadow(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
+def cast_shadow(
+    image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, strength: float = 1.0, darkness: float | None = None
+) -> np.ndarray:
     """Darken the scene beside the object with its own silhouette, sheared, flattened and blurred; the object stays as it is.
 
-    The shape is not physical, only shadow-like: what matters is that a darkening alone never makes a mask.
+    The shape is not physical, only shadow-like: what matters is that a darkening alone never makes a mask. `darkness` in [0, 1] is
+    drawn, by `strength`, unless given.
     """
     rows = np.flatnonzero(mask.max(axis=1) > 0.5)
     if len(rows) == 0:
@@ -109,5 +145,6 @@ def cast_shadow(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, s
     to_shadow = np.float32([[1, -shear, shear * foot], [0, squash, foot * (1 - squash)]])
     shadow = cv2.warpAffine(mask, to_shadow, mask.shape[::-1], flags=cv2.INTER_LINEAR)
     shadow = cv2.GaussianBlur(shadow, (0, 0), max(0.5, rng.uniform(0.02, 0.12) * height))
-    shade = 1.0 - rng.uniform(0.1, 0.6) * min(1.5, strength) * shadow * (1.0 - mask)
+    darkness = rng.uniform(0.1, 0.6) * min(1.5, strength) if darkness is None else darkness
+    shade = 1.0 - darkness * shadow * (1.0 - mask)
     return np.rint(image * np.clip(shade, 0.1, 1.0)[..., None]).astype(np.uint8)

@@ -63,13 +63,20 @@ def level(levels: list[tuple[np.ndarray, np.ndarray]], place: Placement) -> tupl
 
 
 def paste(
-    background: np.ndarray, depth: np.ndarray, rgba: np.ndarray, relief: np.ndarray, place: Placement, z_near: float
+    background: np.ndarray,
+    depth: np.ndarray,
+    rgba: np.ndarray,
+    relief: np.ndarray,
+    place: Placement,
+    z_near: float,
+    recolour: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Composite one cut-out.
 
     Args:
         background: uint8 (H, W, 3). depth: float32 (H, W), inverse depth in [0, 1].
         rgba, relief: the cut-out, uint8 (h, w, 4), and its depth in metres relative to the contact point, float32 (h, w).
+        recolour: a matrix (3, 3) that the cut-out's colours are multiplied with.
 
     Returns:
         `image` uint8 (H, W, 3), `mask` float32 (H, W) coverage in [0, 1], `depth` float32 (H, W). The object's depth holds
@@ -88,6 +95,8 @@ def paste(
     if place.grounded:
         visible = (under * (z - OCCLUSION_SLACK) <= z_near).astype(np.float32)
         rgb, alpha = rgb * visible[..., None], alpha * visible
+    if recolour is not None:
+        rgb = np.minimum(np.maximum(rgb @ recolour.T, 0), 255 * alpha[..., None])  # premultiplied: white is 255 times the coverage
     nearness = np.minimum(z_near / z, 1.0)
     if not place.grounded:  # pasted over everything, so no part of it may lie behind what it covers
         nearness = np.maximum(nearness, under)
@@ -95,6 +104,29 @@ def paste(
     mask[rows, cols] = alpha
     new_depth[rows, cols] = np.where(alpha >= 0.5, nearness, under)
     return image, mask, new_depth
+
+
+def stranger(rng: np.random.Generator, texture: np.ndarray, side: int = 96) -> np.ndarray:
+    """An object of no kind, RGBA uint8 (h, w, 4): one to four random shapes, filled with a piece of a picture or with plain colours.
+
+    Trained on dogs alone, a network learns to look for dogs; what it should look for is what has changed.
+    """
+    alpha = np.zeros((side, side), np.uint8)
+    for _ in range(rng.integers(1, 5)):
+        turn = np.linspace(0, 2 * np.pi, int(rng.choice((3, 4, 4, 5, 6, 40, 40))), endpoint=False) + rng.uniform(0, 2 * np.pi)
+        wobble = 1 + sum(rng.uniform(0, 0.35) / k * np.cos(k * turn + rng.uniform(0, 2 * np.pi)) for k in (2, 3, 5))
+        outline = np.stack([np.cos(turn), np.sin(turn)], 1) * wobble[:, None] * np.exp(rng.uniform(-1.7, -0.1, 2)) * side / 2
+        tilt = rng.normal(0, 0.4)
+        outline = outline @ np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]]) + side * rng.uniform(0.3, 0.7, 2)
+        cv2.fillPoly(alpha, [np.rint(outline * 16).astype(np.int32)], 255, cv2.LINE_AA, shift=4)
+    rows, columns = np.flatnonzero(alpha.max(1)), np.flatnonzero(alpha.max(0))
+    alpha = alpha[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    h, w = (max(8, round(length * rng.uniform(0.15, 0.9))) for length in texture.shape[:2])
+    top, left = rng.integers(texture.shape[0] - h + 1), rng.integers(texture.shape[1] - w + 1)
+    piece = np.ascontiguousarray(texture[top : top + h, left : left + w])
+    if rng.random() < 0.35:  # plain: nothing but its corners' colours
+        piece = np.ascontiguousarray(piece[:: h - 1, :: w - 1])
+    return np.dstack([cv2.resize(piece, alpha.shape[::-1], interpolation=cv2.INTER_LINEAR), alpha])
 
 
 def place_grounded(

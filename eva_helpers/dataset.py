@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, RandomSampler, Subset
 
 from eva_helpers import compose
-from eva_helpers.assets import Catalogue, read_background, read_cutout, read_pair, resize
-from eva_helpers.augment import MARGIN, CaptureDifferences, geometry, seeded
+from eva_helpers.assets import Catalogue, Cutout, read_background, read_cutout, read_pair, resize
+from eva_helpers.augment import MARGIN, CaptureDifferences, colours, crop, geometry, recolouring, seeded
 from eva_helpers.images import InputError
 
 MAPS = ("background", "image", "mask", "depth")
+STRANGERS, RECOLOURED, SECOND = 0.35, 0.5, 0.15  # at full variety: share of objects of no kind, of recoloured ones, of second objects
+STRANGER_HEIGHTS = (0.25, 2.0)  # metres, of objects of no kind that stand on the ground
 PLACEMENTS = ("grounded", "random", "mixed")
 QUADRANTS = {  # name -> (split of the backgrounds, split of the cut-outs); "unseen" is the test split
     "seen background, seen object": ("train", "train"),
@@ -44,6 +47,8 @@ class CompositeDataset(Dataset):
         size: side of the samples in pixels.
         placement: "grounded" (feet on walkable ground, size from the distance there), "random" (anywhere) or "mixed" (half and half).
         augment: crop, mirror and tilt the four maps together.
+        variety: 0 to 1, how much of everything that the catalogue lacks is made up: other colours of the whole scene and of the
+            objects, objects of no kind (`compose.stranger`), two objects at once.
         strength: of the capture differences between the two shots; 0 gives ideal pairs.
         empty: share of samples without any object.
         contact_shadow: darkness of a soft shadow under the feet of grounded objects, 0 (none) to 1.
@@ -64,6 +69,7 @@ class CompositeDataset(Dataset):
         strength: float = 0.0,
         empty: float = 0.0,
         contact_shadow: float = 0.0,
+        variety: float = 0.0,
         seed: int = 0,
     ) -> None:
         if placement not in PLACEMENTS:
@@ -73,8 +79,9 @@ class CompositeDataset(Dataset):
         self.catalogue, self.seed, self.positions, self.placement, self.empty = catalogue, seed, positions, placement, empty
         self.scenes, self.objects = catalogue.backgrounds(backgrounds), catalogue.objects(cutouts)
         self.canvas = math.ceil(size * MARGIN) if augment else size
-        self.geometry = geometry(size) if augment else None
+        self.size, self.geometry = size, geometry() if augment else None
         self.capture, self.contact_shadow = CaptureDifferences(strength), contact_shadow
+        self.variety, self.colours = variety, colours()
         self._scenes, self._cutouts = {}, {}
 
     def __len__(self) -> int:
@@ -97,7 +104,9 @@ class CompositeDataset(Dataset):
         rng = np.random.default_rng((self.seed, index))
         sample = self._make(index, rng)
         if self.geometry:
-            sample = seeded(self.geometry, rng)(**sample)
+            sample = crop(seeded(self.geometry, rng)(**sample), self.size, rng)
+        if self.variety and rng.random() < 0.8 * self.variety:
+            sample |= seeded(self.colours, rng)(image=sample["image"], background=sample["background"])
         sample["background"], sample["image"] = self.capture(sample["background"], sample["image"], sample["mask"], rng)
         return to_tensors(sample)
 
@@ -106,12 +115,28 @@ class CompositeDataset(Dataset):
         background, depth, ground, focal = self.scene(scene)
         if self.empty and rng.random() < self.empty:
             return {"background": background, "image": background.copy(), "mask": np.zeros_like(depth), "depth": depth.copy()}
-        levels = self._cutout(cutout)
-        place = self._place(rng, self.objects[cutout], levels[0][0].shape[:2], depth, ground, focal, flip)
-        image, mask, new_depth = compose.paste(background, depth, *compose.level(levels, place), self.catalogue.z_near)
+        sample = {"background": background, "image": background, "mask": np.zeros_like(depth), "depth": depth}
+        sample = self._add(sample, self.objects[cutout], self._cutout(cutout), ground, focal, flip, rng)
+        if rng.random() < SECOND * self.variety:
+            other = int(rng.integers(len(self.objects)))
+            sample = self._add(sample, self.objects[other], self._cutout(other), ground, focal, bool(rng.integers(2)), rng)
+        return sample
+
+    def _add(self, sample: dict, item: Cutout, levels: list, ground: np.ndarray, focal: float | None, flip: bool, rng) -> dict:
+        """The sample with one more object in it: `item`, or a stranger in its place."""
+        recolour = recolouring(rng) if rng.random() < RECOLOURED * self.variety else None
+        if rng.random() < STRANGERS * self.variety:
+            rgba = compose.stranger(rng, self.scene(int(rng.integers(len(self.scenes))))[0])
+            height, width = rgba.shape[:2]
+            metres = float(np.exp(rng.uniform(*np.log(STRANGER_HEIGHTS)))) / height
+            item = replace(item, metres_per_pixel=metres, contact=(height - 1.0, width / 2))
+            levels = [(rgba, np.zeros((height, width), np.float32))]
+        place = self._place(rng, item, levels[0][0].shape[:2], sample["depth"], ground, focal, flip)
+        pasted = compose.paste(sample["image"], sample["depth"], *compose.level(levels, place), self.catalogue.z_near, recolour)
+        image, mask, depth = pasted
         if place.grounded and self.contact_shadow:
             image = compose.contact_shadow(image, mask, place.foot, self.contact_shadow)
-        return {"background": background, "image": image, "mask": mask, "depth": new_depth}
+        return sample | {"image": image, "mask": np.maximum(sample["mask"], mask), "depth": depth}
 
     def _place(self, rng, item, size, depth, ground, focal, flip) -> compose.Placement:
         grounded = self.placement == "grounded" or (self.placement == "mixed" and rng.random() < 0.5)

@@ -16,6 +16,11 @@ from torch import Tensor, nn
 
 SMALLEST = 32
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, so that pretrained encoders see what they expect
+FUSIONS = {  # features of image and background, (B, C, H, W) each, to what the decoders get
+    "image+difference": lambda f, b: torch.cat([f, f - b], dim=1),
+    "both": lambda f, b: torch.cat([f, b], dim=1),
+    "difference": lambda f, b: f - b,
+}
 
 
 @dataclass(frozen=True)
@@ -28,14 +33,19 @@ class ModelConfig:
         blocks: residual blocks per scale of the small encoder.
         decoder: channels of each decoder at 1/2, 1/4, 1/8, 1/16 (from fine to coarse).
         detail: channels of the full-resolution layer.
+        fusion: what the decoders see of a pair of features: "image+difference" (the image's and image minus background),
+            "both" (the image's and the background's) or "difference" alone.
+        cross_talk: whether the depth's full-resolution layer also sees the predicted mask.
         pretrained: load torchvision's ImageNet weights into a resnet encoder (a download, hence never unasked).
     """
 
     encoder: str = "small"
     widths: tuple[int, ...] = (24, 48, 80, 128, 160)
     blocks: tuple[int, ...] = (1, 1, 2, 2, 1)
-    decoder: tuple[int, ...] = (24, 32, 48, 80)
-    detail: int = 12
+    decoder: tuple[int, ...] = (32, 48, 64, 96)
+    detail: int = 16
+    fusion: str = "image+difference"
+    cross_talk: bool = False
     pretrained: bool = False
 
     def to_dict(self) -> dict:
@@ -125,22 +135,22 @@ class UpBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """From the fused features at 1/32 ... 1/2 up to one full-resolution map (B, 1, H, W) of logits."""
+    """From the fused features at 1/32 ... 1/2 and `guides` full-resolution channels to one map (B, 1, H, W) of logits."""
 
-    def __init__(self, skips: tuple[int, ...], widths: tuple[int, ...], detail: int) -> None:
+    def __init__(self, skips: tuple[int, ...], widths: tuple[int, ...], detail: int, guides: int = 6) -> None:
         super().__init__()
         self.bottom = conv_bn(skips[-1], widths[-1], 1)
         inputs = (*widths[1:], widths[-1])
         self.ups = nn.ModuleList(UpBlock(i, s, o) for i, s, o in zip(inputs, skips[:-1], widths, strict=True))
         self.to_detail = nn.Conv2d(widths[0], detail, 1)
-        self.detail = nn.Sequential(nn.Conv2d(detail + 6, detail, 3, padding=1), nn.ReLU(), nn.Conv2d(detail, 1, 3, padding=1))
+        self.detail = nn.Sequential(nn.Conv2d(detail + guides, detail, 3, padding=1), nn.ReLU(), nn.Conv2d(detail, 1, 3, padding=1))
 
-    def forward(self, skips: list[Tensor], photos: Tensor) -> Tensor:
+    def forward(self, skips: list[Tensor], guides: Tensor) -> Tensor:
         x = F.relu(self.bottom(skips[-1]))
         for up, skip in zip(reversed(self.ups), reversed(skips[:-1]), strict=True):
             x = up(x, skip)
-        x = F.interpolate(self.to_detail(x), size=photos.shape[2:], mode="bilinear", align_corners=False)
-        return self.detail(torch.cat([x, photos], dim=1))
+        x = F.interpolate(self.to_detail(x), size=guides.shape[2:], mode="bilinear", align_corners=False)
+        return self.detail(torch.cat([x, guides], dim=1))
 
 
 class MaskDepthNet(nn.Module):
@@ -161,23 +171,28 @@ class MaskDepthNet(nn.Module):
             self.encoder = TorchvisionEncoder(config.encoder, config.pretrained)
         else:
             raise ValueError(f"encoder is {config.encoder!r}: expected small, resnet18 or resnet34.")
-        skips = tuple(2 * channels for channels in self.encoder.channels)
+        if config.fusion not in FUSIONS:
+            raise ValueError(f"fusion is {config.fusion!r}: expected one of {', '.join(FUSIONS)}.")
+        skips = tuple((1 if config.fusion == "difference" else 2) * channels for channels in self.encoder.channels)
         self.mask_decoder = Decoder(skips, config.decoder, config.detail)
-        self.depth_decoder = Decoder(skips, config.decoder, config.detail)
+        self.depth_decoder = Decoder(skips, config.decoder, config.detail, 7 if config.cross_talk else 6)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
 
     def features(self, background: Tensor, image: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Fused skips `[f_image, f_image - f_background]` per scale, and the normalised image with its difference (B, 6, H, W)."""
+        """Fused skips per scale (see `ModelConfig.fusion`), and the normalised image with its difference (B, 6, H, W)."""
         both = (torch.cat([image, background]) - self.mean) / self.std
         pairs = [feature.chunk(2) for feature in self.encoder(both)]
         photo, empty = both.chunk(2)
-        return [torch.cat([f, f - b], dim=1) for f, b in pairs], torch.cat([photo, photo - empty], dim=1)
+        return [FUSIONS[self.config.fusion](f, b) for f, b in pairs], torch.cat([photo, photo - empty], dim=1)
 
     def forward(self, background: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         check_photos(background, image)
         skips, photos = self.features(background, image)
-        mask_logits, depth_logits = self.mask_decoder(skips, photos), self.depth_decoder(skips, photos)
+        mask_logits = self.mask_decoder(skips, photos)
+        if self.config.cross_talk:
+            photos = torch.cat([photos, mask_logits.detach().sigmoid()], dim=1)  # detached: the depth must not bend the mask
+        depth_logits = self.depth_decoder(skips, photos)
         # float32: bf16 keeps three digits only, and far away the depth is 0.02 +- 0.001
         return mask_logits.float(), torch.sigmoid(depth_logits.float())
 

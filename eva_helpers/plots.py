@@ -161,3 +161,20 @@ def save(figure: Figure, folder: str | Path, name: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
     return path
+
+
+def robustness(card: dict[str, dict], title: str = "") -> Figure:
+    """Mask IoU against each condition's level, one axes a condition; `card` as `evaluate.robustness` returns it."""
+    figure, axes = plt.subplots(1, len(card), figsize=(2.6 * len(card), 2.9), layout="constrained", sharey=True, squeeze=False)
+    for ax, (name, part) in zip(axes[0], card.items(), strict=True):
+        places = range(len(part["levels"]))
+        for who, colour in (("network", "#0072b2"), ("subtraction, best threshold", "#999999")):
+            ax.plot(places, part[who], marker="o", color=colour, label=who)
+        ax.set(title=name, xlabel=part["level"], ylim=(0, 1))
+        ax.set_xticks(places, [f"{level:g}" for level in part["levels"]])
+        ax.xaxis.label.set_fontsize(7)
+        ax.grid(alpha=0.3)
+    axes[0][0].set_ylabel("mask IoU")
+    axes[0][0].legend(fontsize=7)
+    figure.suptitle(title, fontsize=10)
+    return figure

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from eva_helpers import metrics
 from eva_helpers.images import InputError
-from eva_helpers.losses import LossWeights, raw_terms, weighted_sum
+from eva_helpers.losses import Balance, LossWeights, raw_terms
 from eva_helpers.model import MaskDepthNet, ModelConfig
 
 FORMAT = "eva_helpers.MaskDepthNet"
@@ -27,13 +27,18 @@ FORMAT = "eva_helpers.MaskDepthNet"
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Settings of one training. `lr` is the one-cycle peak; `ema` the decay of the averaged weights that are evaluated and kept."""
+    """Settings of one training.
+
+    `lr` is the one-cycle peak; `ema` the decay of the averaged weights that are evaluated and kept; `balance` one of
+    `losses.BALANCES`.
+    """
 
     epochs: int = 10
     lr: float = 3e-3
     weight_decay: float = 0.02
     ema: float = 0.99
     clip: float = 1.0
+    balance: str = "fixed"
     seed: int = 0
 
 
@@ -77,7 +82,9 @@ class Trainer:
         self._claim(resume)
         set_seed(self.config.seed)
         self.accelerator = Accelerator(mixed_precision="bf16" if fast_bf16() else "no")
-        optimizer = torch.optim.AdamW(net.parameters(), self.config.lr, weight_decay=self.config.weight_decay, fused=True)
+        self.balance = Balance(self.config.balance)
+        learned = [p for p in self.balance.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW([*net.parameters(), *learned], self.config.lr, weight_decay=self.config.weight_decay, fused=True)
         steps = self.config.epochs * len(train)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.config.lr, total_steps=max(2, steps), pct_start=0.2)
         net = net.to(memory_format=torch.channels_last)
@@ -86,7 +93,8 @@ class Trainer:
         self.averaged = AveragedModel(
             self.accelerator.unwrap_model(self.net), multi_avg_fn=get_ema_multi_avg_fn(self.config.ema), use_buffers=True
         )
-        self.accelerator.register_for_checkpointing(self.averaged)
+        self.balance.to(self.accelerator.device)
+        self.accelerator.register_for_checkpointing(self.averaged, self.balance)
         self.history: list[dict] = []
         self.epoch, self.best = 0, -float("inf")
         if resume:
@@ -117,7 +125,7 @@ class Trainer:
         with self.accelerator.autocast():
             mask_logits, depth = self.net(*photos)
         terms = raw_terms(mask_logits.float(), depth.float(), batch)
-        loss = weighted_sum(terms, self.weights)
+        loss = self.balance(terms, self.weights)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.net.parameters(), self.config.clip)
         self.optimizer.step()
@@ -142,6 +150,7 @@ class Trainer:
         row |= {
             "weights": asdict(self.weights),
             "samples_per_second": seen / seconds,
+            "seconds": seconds,
             "score": scores["mask_iou"] - scores["depth_rmse_std"],
         }
         self._record(row)

@@ -16,27 +16,53 @@ def maps():
 
 
 def test_geometry_is_shared_by_the_four_maps(maps):
-    pipeline, rng = augment.geometry(64), np.random.default_rng(0)
+    pipeline, rng = augment.geometry(), np.random.default_rng(0)
     seen = set()
     for _ in range(30):
         out = augment.seeded(pipeline, rng)(**maps)
-        assert all(value.shape[:2] == (64, 64) for value in out.values())
         assert np.array_equal(out["background"], out["image"]) and np.array_equal(out["mask"], out["depth"])
         assert np.abs(out["image"][..., 0] / 255 - out["mask"]).max() < 0.03
         seen.add(out["image"].tobytes())
-    assert len(seen) == 30, "every draw must differ"
+    assert len(seen) > 8, "draws must differ (half of them are neither mirrored nor tilted)"
+
+
+def test_a_crop_is_the_same_part_of_the_four_maps(maps):
+    rng, zooms = np.random.default_rng(0), set()
+    for _ in range(30):
+        out = augment.crop(maps, 64, rng)
+        assert all(value.shape[:2] == (64, 64) for value in out.values())
+        assert np.array_equal(out["background"], out["image"])
+        assert np.abs(out["image"][..., 0] / 255 - out["mask"]).max() < 0.03
+        zoom = out["depth"][0, 0] / out["mask"][0, 0]  # the darkest corner is not cut off
+        zooms.add(round(float(zoom), 3))
+        assert np.allclose(out["depth"], np.minimum(out["mask"] * zoom, 1), atol=1e-5), "the inverse depth grows with the zoom"
+    assert len(zooms) == 30 and min(zooms) > 0.9 and max(zooms) <= 1.6
+
+
+def test_colours_change_both_photos_alike(maps):
+    rng = np.random.default_rng(0)
+    outs = [augment.seeded(augment.colours(), rng)(image=maps["image"], background=maps["background"]) for _ in range(20)]
+    assert all(np.array_equal(out["image"], out["background"]) for out in outs)
+    assert len({out["image"].tobytes() for out in outs}) > 10
+
+
+def test_recolouring_keeps_brightness_about():
+    grey = np.full(3, 100.0)
+    levels = [(augment.recolouring(np.random.default_rng(seed)) @ grey).mean() for seed in range(200)]
+    assert 60 < np.median(levels) < 130
 
 
 def test_masks_stay_soft(maps):
     maps["mask"] = np.kron(np.eye(2, dtype=np.float32), np.ones((40, 40), np.float32))
-    out = augment.seeded(augment.geometry(64), np.random.default_rng(1))(**maps)["mask"]
+    out = augment.seeded(augment.geometry(), np.random.default_rng(1))(**maps)["mask"]
     assert ((out > 0.05) & (out < 0.95)).any()
 
 
 def test_no_albumentations_argument_is_ignored():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        augment.geometry(64)
+        augment.geometry()
+        augment.colours()
         for strength in (0.0, 0.1, 1.0, 3.0):
             augment.CaptureDifferences(strength)
 

@@ -113,3 +113,23 @@ def test_a_pyramid_level_gives_the_same_picture(scene, scale):
     level = compose.paste(*scene, *compose.level(compose.pyramid(cutout, relief), spot), 1.5)
     assert np.abs(direct[0].astype(int) - level[0]).mean() < 1.5
     assert np.abs(direct[1] - level[1]).mean() < 0.01 and np.abs(direct[2] - level[2]).mean() < 0.01
+
+
+def test_recolouring_stays_inside_the_coverage(scene):
+    cutout = square(colour=100)
+    cutout[..., 3] = 51
+    image, mask, _ = compose.paste(*scene, cutout, np.zeros((20, 20), np.float32), place(), 1.5, recolour=np.eye(3) * 100)
+    assert image[15, 35, 0] == 131 and mask[15, 35] == pytest.approx(0.2)  # 0.8 * 100 + 0.2 * 255: white, and no more
+    swapped = np.float32([[0, 0, 1], [0, 1, 0], [1, 0, 0]])
+    red = square(colour=0)
+    red[..., 0] = 200
+    assert (compose.paste(*scene, red, np.zeros((20, 20), np.float32), place(), 1.5, swapped)[0][15, 35] == (0, 0, 200)).all()
+
+
+def test_strangers_are_solid_and_all_different():
+    texture = np.random.default_rng(0).integers(0, 255, (80, 80, 3), dtype=np.uint8)
+    made = [compose.stranger(np.random.default_rng(seed), texture) for seed in range(40)]
+    assert len({rgba.tobytes() for rgba in made}) == 40
+    for rgba in made:
+        assert rgba.dtype == np.uint8 and rgba.shape[2] == 4 and rgba[..., 3].max() == 255
+        assert rgba[[0, -1], :, 3].any(1).all() and rgba[:, [0, -1], 3].any(0).all(), "nothing but the object is kept"

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from kornia.losses import SSIMLoss
+from kornia.metrics import ssim
 
 from eva_helpers import losses
 
@@ -13,6 +14,7 @@ def truth():
     return torch.nn.functional.interpolate(torch.rand(3, 1, 6, 6), 40, mode="bicubic").clamp(0, 1)
 
 
+TERMS = dict(zip(losses.TERMS, torch.tensor([1.0, 5.0, 2.0, 3.0, 4.0, 6.0]), strict=True))
 DEPTH_TERMS = [losses.depth_ssim, losses.depth_edge, losses.depth_l1]
 
 
@@ -37,9 +39,44 @@ def test_terms_by_hand():
     assert losses.mask_bce(logits, mask).item() == pytest.approx(expected)
 
 
-def test_ssim_is_kornias(truth):
-    other = (truth + 0.1 * torch.rand_like(truth)).clamp(0, 1)
-    assert losses.depth_ssim(other, truth).item() == pytest.approx(SSIMLoss(losses.SSIM_WINDOW, max_val=1.0)(other, truth).item())
+@pytest.mark.parametrize("height, width", [(40, 40), (64, 64), (33, 50), (6, 224)])
+def test_ssim_is_kornias(height, width):
+    torch.manual_seed(0)
+    a = torch.rand(2, 1, height, width, dtype=torch.float64, requires_grad=True)
+    b = torch.rand(2, 1, height, width, dtype=torch.float64)
+    ours, theirs = losses.depth_ssim(a, b), SSIMLoss(losses.SSIM_WINDOW, max_val=1.0)(a, b)
+    assert ours.item() == pytest.approx(theirs.item(), abs=1e-9)
+    (gradient,), (expected,) = torch.autograd.grad(ours, a), torch.autograd.grad(theirs, a)
+    assert torch.allclose(gradient, expected, atol=1e-9)
+    assert torch.allclose(losses.ssim_map(a, b), ssim(a, b, losses.SSIM_WINDOW), atol=1e-9)
+
+
+def test_ssim_refuses_maps_smaller_than_its_window():
+    with pytest.raises(ValueError, match="5 px"):
+        losses.depth_ssim(torch.zeros(1, 1, 5, 40), torch.zeros(1, 1, 5, 40))
+
+
+def test_dice_by_hand():
+    sure = 100.0
+    logits = torch.tensor([[[[sure, sure, -sure, -sure]]]])
+    # half right: p = (1, 1, 0, 0), m = (1, 0, 1, 0): 1 - (2 * 1 + 1) / (2 + 2 + 1)
+    assert losses.mask_dice(logits, torch.tensor([[[[1.0, 0.0, 1.0, 0.0]]]])).item() == pytest.approx(1 - 3 / 5)
+    assert losses.mask_dice(logits, torch.tensor([[[[1.0, 1.0, 0.0, 0.0]]]])).item() == pytest.approx(0)
+    assert losses.mask_dice(torch.full((1, 1, 4, 4), -sure), torch.zeros(1, 1, 4, 4)).item() == pytest.approx(0)
+
+
+def test_dice_counts_small_objects_as_much_as_large_ones():
+    small, large = torch.zeros(1, 1, 32, 32), torch.zeros(1, 1, 32, 32)
+    small[..., :4, :4], large[..., :24, :24] = 1, 1
+    nothing = torch.full((1, 1, 32, 32), -10.0)
+    assert losses.mask_dice(nothing, small) > 0.9 * losses.mask_dice(nothing, large)
+    assert losses.mask_bce(nothing, small) < 0.1 * losses.mask_bce(nothing, large)
+
+
+def test_the_scale_free_term_sees_shape_and_not_scale(truth):
+    assert losses.depth_ssi(0.3 * truth + 0.2, truth).item() == pytest.approx(0, abs=1e-5)
+    assert losses.depth_ssi(truth.flip(3), truth).item() > 0.05
+    assert losses.align(torch.full_like(truth, 0.4), truth).std(dim=(1, 2, 3)).max() < 1e-5
 
 
 def test_only_l1_holds_the_level(truth):
@@ -49,7 +86,7 @@ def test_only_l1_holds_the_level(truth):
     assert losses.depth_l1(shifted, truth).item() == pytest.approx(0.1, abs=1e-5)
 
 
-@pytest.mark.parametrize("term", [losses.mask_bce, *DEPTH_TERMS])
+@pytest.mark.parametrize("term", [losses.mask_bce, losses.mask_dice, losses.depth_ssi, *DEPTH_TERMS])
 def test_gradients_are_right(term):
     torch.manual_seed(0)
     values = torch.rand(1, 1, 12, 12, dtype=torch.float64, requires_grad=True)
@@ -65,9 +102,24 @@ def test_extreme_logits_stay_finite():
 
 
 def test_the_weighted_sum_by_hand():
-    terms = {name: torch.tensor(value) for name, value in {"mask": 1.0, "ssim": 2.0, "edge": 3.0, "l1": 4.0}.items()}
-    weights = losses.LossWeights(mask=0.3, depth=0.7, ssim=1.0, edge=0.5, l1=0.1)
-    assert losses.weighted_sum(terms, weights).item() == pytest.approx(0.3 + 0.7 * (2 + 1.5 + 0.4))
+    weights = losses.LossWeights(mask=0.3, depth=0.7, ssim=1.0, edge=0.5, l1=0.1, dice=2.0, ssi=0.2)
+    assert losses.weighted_sum(TERMS, weights).item() == pytest.approx(0.3 * (1 + 2 * 5) + 0.7 * (2 + 1.5 + 0.4 + 1.2))
+
+
+def test_the_automatic_balances_by_hand():
+    weights = losses.LossWeights(dice=1.0, ssim=1.0, edge=0.0, l1=0.0)  # mask 1 + 5, depth 2
+    assert losses.Balance("fixed")(TERMS, weights).item() == pytest.approx(0.3 * 6 + 0.7 * 2)
+    assert losses.Balance("geometric")(TERMS, weights).item() == pytest.approx(math.sqrt(6 * 2))
+    learned = losses.Balance("uncertainty")
+    with torch.no_grad():
+        learned.log_variances.copy_(torch.tensor([0.5, 9.0]))  # the second is cut off at 4
+    assert learned(TERMS, weights).item() == pytest.approx(6 * math.exp(-0.5) + 0.5 + 2 * math.exp(-4) + 4, rel=1e-5)
+    with pytest.raises(ValueError, match="geometric"):
+        losses.Balance("magic")
+
+
+def test_only_uncertainty_learns_something():
+    assert [any(p.requires_grad for p in losses.Balance(kind).parameters()) for kind in losses.BALANCES] == [False, True, False]
 
 
 def test_the_default_balance_is_the_sources():

@@ -103,3 +103,67 @@ def test_summary_and_table():
     rows = metrics.evaluate(metrics.baseline(0.1, 0.4), [batch()], 1.5)
     text = metrics.table({"baseline": metrics.summary(rows)})
     assert "baseline" in text and "1.0000" in text
+
+
+def disc(size: int = 64, radius: float = 12, x: float = 32) -> torch.Tensor:
+    rows, columns = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    return ((rows - 32.0) ** 2 + (columns - x) ** 2 < radius**2).float()[None, None]
+
+
+def test_boundary_f_forgives_a_pixel_and_no_more():
+    truth = disc()
+    assert metrics.boundary_f(truth, truth).item() == pytest.approx(1)
+    assert metrics.boundary_f(disc(x=33), truth).item() > 0.95
+    assert metrics.boundary_f(disc(x=38), truth).item() < 0.5
+    empty = torch.zeros_like(truth)
+    assert metrics.boundary_f(empty, empty).item() == 1 and metrics.boundary_f(empty, truth).item() == 0
+
+
+def test_boundary_f_sees_what_iou_hides():
+    big = torch.zeros(1, 1, 64, 64)
+    big[..., 4:60, 4:60] = 1
+    holed = big.clone()
+    holed[..., 20:24, 20:24] = 0
+    assert metrics.iou(holed, big).item() > 0.99 and metrics.boundary_f(holed, big).item() < 0.98
+
+
+def test_the_order_in_depth():
+    mask = disc()
+    behind = torch.full_like(mask, 0.2)
+    truth = torch.where(mask > 0, torch.tensor(0.6), behind)
+    assert metrics.ordered(truth, truth, mask).item() == 1
+    assert metrics.ordered(behind + 0.1 * (1 - mask), truth, mask).item() == 0
+    half = torch.where(torch.arange(64) < 32, truth, behind)  # the right half of the object is missing
+    assert 0.3 < metrics.ordered(half, truth, mask).item() < 0.7
+    assert metrics.ordered(truth, truth, torch.zeros_like(mask)).isnan().all(), "nothing to ask"
+    assert metrics.ordered(behind, behind, mask).isnan().all(), "level points have no order"
+
+
+def test_alignment_takes_scale_and_shift_away():
+    torch.manual_seed(0)
+    truth = 0.2 + 0.6 * torch.nn.functional.interpolate(torch.rand(2, 1, 5, 5), 40, mode="bilinear")
+    rows = metrics.more_depth_metrics(0.4 * truth + 0.1, truth, 1.5)
+    assert rows["aligned_rmse_std"].max() < 1e-3 and rows["aligned_delta1"].min() > 0.999
+    assert metrics.depth_metrics(0.4 * truth + 0.1, truth, 1.5)["rmse_std"].min() > 0.3
+    assert rows["gradient"].min() > 0 and (rows["ssim"] < 1).all()
+    same = metrics.more_depth_metrics(truth, truth, 1.5)
+    assert same["gradient"].max() == 0 and same["ssim"].min() == pytest.approx(1)
+
+
+def test_pooled_scores_weigh_pixels_and_means_weigh_images():
+    rows = {"mask_iou": np.array([1.0, 0.0]), "mask_intersection": np.array([90.0, 0.0]), "mask_union": np.array([90.0, 10.0])}
+    result = metrics.summary(rows)
+    assert result["mask_iou"] == 0.5 and result["mask_pooled_iou"] == 0.9
+    assert result["mask_pooled_dice"] == pytest.approx(2 * 90 / 190, abs=1e-4)
+
+
+def test_the_bootstrap_interval_covers_and_narrows():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for seed in range(60):
+        low, high = metrics.interval(rng.normal(5, 1, 80), seed)
+        hits += low < 5 < high
+    assert 50 <= hits <= 60
+    few, many = (np.diff(metrics.interval(rng.normal(5, 1, n)))[0] for n in (20, 2000))
+    assert many < 0.3 * few
+    assert np.isnan(metrics.interval(np.array([np.nan]))).all()

@@ -1,0 +1,151 @@
+"""Variants of the network, the data, the losses and the training, each trained alike: `make variants`.
+
+Every row changes one thing of the base. Scores are of the *validation* split (scenes and dogs that no training sees; the test split
+stays untouched) at 64 px with capture differences at strength 1. Rows that are in the results file already are not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from train_shipped import DATA
+
+from eva_helpers import assets, dataset, metrics, training
+from eva_helpers.losses import LossWeights
+from eva_helpers.model import MaskDepthNet, ModelConfig, multiply_adds, parameters
+
+RESULTS = Path(__file__).parent / "results" / "variants.json"
+SIZE, BATCH, EPOCHS, VALIDATION = 64, 32, 4, 512
+BASE = ModelConfig()
+
+
+class Supervised(MaskDepthNet):
+    """Deep supervision: both decoders also answer at 1/4, and those answers are kept for the loss."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.heads = nn.ModuleList(nn.Conv2d(config.decoder[1], 1, 1) for _ in range(2))
+        for which, decoder in enumerate((self.mask_decoder, self.depth_decoder)):
+            decoder.ups[1].register_forward_hook(lambda module, inputs, output, which=which: self.coarse.__setitem__(which, output))
+        self.coarse: dict[int, torch.Tensor] = {}
+
+    def auxiliary(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Loss of the answers at 1/4."""
+        maps = [head(self.coarse[which].float()) for which, head in enumerate(self.heads)]
+        mask, depth = (F.adaptive_avg_pool2d(batch[name], maps[0].shape[2:]) for name in ("mask", "depth"))
+        return 0.3 * F.binary_cross_entropy_with_logits(maps[0], mask) + 0.7 * F.l1_loss(maps[1].sigmoid(), depth)
+
+
+class SupervisedTrainer(training.Trainer):
+    """Adds the auxiliary loss to whatever the balance gives."""
+
+    def step(self, batch: dict[str, torch.Tensor]) -> dict[str, float]:
+        balance, self.balance = self.balance, lambda terms, weights: balance(terms, weights) + 0.4 * self.net.auxiliary(batch)
+        try:
+            return super().step(batch)
+        finally:
+            self.balance = balance
+
+
+def variants() -> dict[str, dict]:
+    """Name -> what differs from the base: `model`, `data`, `weights`, `training` or `supervision`."""
+    return {
+        "base": {},
+        "base, another seed": {"seed": 1},
+        "network: fusion both": {"model": {"fusion": "both"}},
+        "network: fusion difference alone": {"model": {"fusion": "difference"}},
+        "network: cross-talk mask to depth": {"model": {"cross_talk": True}},
+        "network: half the widths": {"model": {"widths": (12, 24, 40, 64, 80), "decoder": (16, 24, 32, 48), "detail": 8}},
+        "network: thinner decoders": {"model": {"decoder": (24, 32, 48, 80), "detail": 12}},
+        "network: detail layer of 32": {"model": {"detail": 32}},
+        "network: deep supervision": {"supervision": True},
+        "data: no variety": {"data": {"variety": 0.0}},
+        "data: no capture differences": {"data": {"strength": 0.0}},
+        "losses: no Dice (as the source)": {"weights": {"dice": 0.0}},
+        "losses: mask and depth 0.5 / 0.5": {"weights": {"mask": 0.5, "depth": 0.5}},
+        "losses: mask and depth 0.7 / 0.3": {"weights": {"mask": 0.7, "depth": 0.3}},
+        "losses: L1 0.1 (as the source)": {"weights": {"l1": 0.1}},
+        "losses: scale-and-shift-invariant, L1 0.5": {"weights": {"ssi": 1.0, "l1": 0.5, "ssim": 0.0, "edge": 0.0}},
+        "losses: uncertainty": {"training": {"balance": "uncertainty"}},
+        "losses: geometric": {"training": {"balance": "geometric"}},
+        "training: no averaged weights": {"training": {"ema": 0.0}},
+        "training: peak rate 0.001": {"training": {"lr": 0.001}},
+        "training: peak rate 0.006": {"training": {"lr": 0.006}},
+        "training: batches of 64": {"batch": 64},
+    }
+
+
+def train(catalogue: assets.Catalogue, change: dict, samples: int) -> dict:
+    """Train one variant and score it."""
+    seed, batch = change.get("seed", 0), change.get("batch", BATCH)
+    pairs = dataset.CompositeDataset(catalogue, size=SIZE, augment=True, seed=seed, **(DATA | change.get("data", {})))
+    held = dataset.CompositeDataset(catalogue, "validation", "validation", size=SIZE, strength=1.0, seed=0)
+    validation = list(dataset.loader(dataset.fixed_sample(held, VALIDATION, 0), 64))
+    torch.manual_seed(seed)
+    config = replace(BASE, **change.get("model", {}))
+    net = (Supervised if change.get("supervision") else MaskDepthNet)(config)
+    settings = training.TrainingConfig(**({"epochs": EPOCHS, "lr": 3e-3, "ema": 0.99, "seed": seed} | change.get("training", {})))
+    weights = LossWeights(**change.get("weights", {}))
+    folder, start = Path(tempfile.mkdtemp()), time.perf_counter()
+    kind = SupervisedTrainer if change.get("supervision") else training.Trainer
+    loader = dataset.loader(pairs, batch, samples=samples, seed=seed)
+    trainer = kind(net, loader, validation, folder, settings, weights, z_near=catalogue.z_near, resume=True, say=lambda line: None)
+    history = trainer.fit()
+    shutil.rmtree(folder)
+    scores = metrics.summary(trainer.evaluate())
+    rate = float(np.median([row["samples_per_second"] for row in history]))
+    costs = {"parameters": parameters(net), "multiply_adds": multiply_adds(net, SIZE)}
+    return (
+        scores | costs | {"samples_per_second": round(rate, 1), "minutes": round((time.perf_counter() - start) / 60, 2), "change": change}
+    )
+
+
+def table(results: dict[str, dict]) -> str:
+    """One line a variant."""
+    width = max(map(len, results))
+    lines = [f"{'':<{width}}  mask IoU  RMSE/std  delta1  M parameters  M multiply-adds  samples/s"]
+    for name, row in results.items():
+        lines.append(
+            f"{name:<{width}}{row['mask_iou']:>10.4f}{row['depth_rmse_std']:>10.4f}{row['depth_delta1']:>8.4f}"
+            f"{row['parameters'] / 1e6:>14.2f}{row['multiply_adds'] / 1e6:>17.0f}{row['samples_per_second']:>11.0f}"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--samples", type=int, default=8192, help=f"per epoch; there are {EPOCHS} (default: %(default)s)")
+    parser.add_argument("--only", help="variants whose name contains this")
+    parser.add_argument("--json", type=Path, default=RESULTS)
+    options = parser.parse_args(arguments)
+    catalogue = assets.load_catalogue()
+    stored = json.loads(options.json.read_text()) if options.json.exists() else {}
+    settings = {"samples": EPOCHS * options.samples, "size": SIZE, "data": DATA, "weights": asdict(LossWeights()), "base": BASE.to_dict()}
+    if stored and stored["settings"] != json.loads(json.dumps(settings)):
+        print(f"error: {options.json} was made with other settings: remove it, or give another --json.", file=sys.stderr)
+        return 2
+    results = stored.get("variants", {})
+    for name, change in variants().items():
+        if name in results or (options.only and options.only not in name):
+            continue
+        results[name] = train(catalogue, change, options.samples)
+        print(table({name: results[name]}).splitlines()[1], flush=True)
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps({"settings": settings, "variants": results}, indent=1) + "\n")
+    print(table(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
