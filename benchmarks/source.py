@@ -71,7 +71,7 @@ def source_loss(mask_logits: Tensor, depth: Tensor, batch: dict[str, Tensor]) ->
     """0.3 BCE + 0.7 (SSIM + edge + 0.1 L1), from the same functions as ours, so that only the networks differ."""
     from eva_helpers.losses import LossWeights, raw_terms, weighted_sum
 
-    return weighted_sum(raw_terms(mask_logits, depth, batch), LossWeights(l1=0.1))
+    return weighted_sum(raw_terms(mask_logits, depth, batch), LossWeights(l1=0.1, dice=0.0))
 
 
 def train_step(net: nn.Module, optimizer: torch.optim.Optimizer, batch: dict[str, Tensor]) -> float:

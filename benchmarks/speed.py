@@ -55,7 +55,7 @@ class Augmented(torch.utils.data.Dataset):
     """Another dataset's samples through our augmentation and capture differences: what the same work costs on files."""
 
     def __init__(self, data) -> None:
-        self.data, self.geometry, self.capture = data, augment.geometry(SIZE), augment.CaptureDifferences(1.0)
+        self.data, self.geometry, self.capture = data, augment.geometry(), augment.CaptureDifferences(1.0)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -64,7 +64,7 @@ class Augmented(torch.utils.data.Dataset):
         rng, tensors = np.random.default_rng(index), self.data[index]
         sample = {name: (tensors[name].permute(1, 2, 0).numpy() * 255).astype(np.uint8) for name in ("background", "image")}
         sample |= {name: tensors[name][0].numpy() for name in ("mask", "depth")}
-        sample = augment.seeded(self.geometry, rng)(**sample)
+        sample = augment.crop(augment.seeded(self.geometry, rng)(**sample), SIZE, rng)
         sample["background"], sample["image"] = self.capture(sample["background"], sample["image"], sample["mask"], rng)
         return dataset.to_tensors(sample)
 
@@ -74,6 +74,7 @@ def loading_rates(catalogue: assets.Catalogue, seconds: float, count: int = 200)
     kinds = {
         "on the fly": dataset.CompositeDataset(catalogue, size=SIZE),
         "on the fly, augmented, capture differences": dataset.CompositeDataset(catalogue, size=SIZE, augment=True, strength=1.0),
+        "the same with full variety": dataset.CompositeDataset(catalogue, size=SIZE, augment=True, strength=1.0, variety=1.0),
     }
     with tempfile.TemporaryDirectory() as folder:
         _write_source_folder(Path(folder), catalogue, count)
@@ -108,6 +109,31 @@ def _write_source_folder(folder: Path, catalogue: assets.Catalogue, count: int) 
         for name, picture in files.items():
             Image.fromarray(picture.astype(np.uint8)).save(folder / f"{name}_{number}.jpg")
     Image.fromarray(composites.composite(0)["background"]).save(folder / "bg" / "bg_1.jpg")
+
+
+def waiting(catalogue: assets.Catalogue, seconds: float) -> dict[str, float]:
+    """Samples a second of whole training, and how much of that time a step waits for its batch: in process and with workers."""
+    data = dataset.CompositeDataset(catalogue, size=SIZE, augment=True, strength=1.0)
+    result = {}
+    for workers in (0, 1, 2):
+        batches = iter(dataset.loader(data, BATCH, samples=BATCH * 10_000, workers=workers))
+        with tempfile.TemporaryDirectory() as folder:
+            config = training.TrainingConfig(epochs=1)
+            trainer = training.Trainer(MaskDepthNet(), [0] * 10_000, [], folder, config, z_near=1.5, say=lambda line: None)
+            trainer.net.train()
+            for _ in range(8):  # workers have to read the scenes first, and to fill their queues
+                trainer.step(next(batches))
+            waited, steps, start = 0.0, 0, time.perf_counter()
+            while time.perf_counter() - start < seconds:
+                before = time.perf_counter()
+                batch = next(batches)
+                waited += time.perf_counter() - before
+                trainer.step(batch)
+                steps += 1
+        spent = time.perf_counter() - start
+        result[f"{workers} workers, samples/s"] = steps * BATCH / spent
+        result[f"{workers} workers, % of the time waiting"] = 100 * waited / spent
+    return result
 
 
 def inference_rates(seconds: float) -> dict[str, float]:
@@ -163,6 +189,7 @@ def main() -> None:
             lambda: loading_rates(catalogue, options.seconds),
             "the source's way (JPEG, PIL, torchvision)",
         ),
+        ("training with the loader at 64 px", lambda: waiting(catalogue, options.seconds), None),
         ("inference, pairs/s", lambda: inference_rates(options.seconds), None),
     )
     for title, measure, reference in sections:

@@ -48,14 +48,11 @@ class Supervised(MaskDepthNet):
 
 
 class SupervisedTrainer(training.Trainer):
-    """Adds the auxiliary loss to whatever the balance gives."""
+    """Adds the auxiliary loss."""
 
-    def step(self, batch: dict[str, torch.Tensor]) -> dict[str, float]:
-        balance, self.balance = self.balance, lambda terms, weights: balance(terms, weights) + 0.4 * self.net.auxiliary(batch)
-        try:
-            return super().step(batch)
-        finally:
-            self.balance = balance
+    def losses(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        loss, terms = super().losses(batch)
+        return loss + 0.4 * self.net.auxiliary(batch), terms
 
 
 def variants() -> dict[str, dict]:

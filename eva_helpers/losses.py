@@ -10,6 +10,7 @@ import math
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from kornia.filters import filter2d_separable, get_gaussian_kernel1d
@@ -160,6 +161,25 @@ def weighted_sum(terms: dict[str, Tensor], weights: LossWeights) -> Tensor:
     if terms.keys() != TERMS.keys():
         raise ValueError(f"loss terms are {sorted(terms)}: expected {sorted(TERMS)}.")
     return torch.stack([weight * terms[name] for name, weight in weights.parts().items() if weight > 0]).sum()
+
+
+def condition(weights: LossWeights) -> Tensor:
+    """The weights as a conditional network takes them: mask, ssim, edge and l1 parts, (4,), scaled to the sum 1.
+
+    Raises:
+        ValueError: none of the four has a weight.
+    """
+    parts = torch.tensor([weights.parts()[name] for name in ("mask", "ssim", "edge", "l1")])
+    if parts.sum() == 0:
+        raise ValueError("mask, ssim, edge and l1 all have weight 0: a conditional network knows no other terms.")
+    return parts / parts.sum()
+
+
+def drawn_weights(rng: np.random.Generator, usual: LossWeights) -> LossWeights:
+    """A random weighting: the mask's share even in (0, 1), the depth's terms from all mixtures alike; Dice stays as in `usual`."""
+    ssim, edge, l1 = rng.dirichlet((1.0, 1.0, 1.0))
+    share = float(rng.uniform(0.02, 0.98))
+    return LossWeights(share, 1 - share, float(ssim), float(edge), float(l1), dice=usual.dice)
 
 
 class Balance(torch.nn.Module):

@@ -15,6 +15,7 @@ import torchvision
 from torch import Tensor, nn
 
 SMALLEST = 32
+CONDITIONS = 4  # loss weights that a conditional network takes: mask, ssim, edge, l1
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, so that pretrained encoders see what they expect
 FUSIONS = {  # features of image and background, (B, C, H, W) each, to what the decoders get
     "image+difference": lambda f, b: torch.cat([f, f - b], dim=1),
@@ -35,6 +36,7 @@ class ModelConfig:
         detail: channels of the full-resolution layer.
         fusion: what the decoders see of a pair of features: "image+difference" (the image's and image minus background),
             "both" (the image's and the background's) or "difference" alone.
+        conditional: whether the loss weights are an input of the network (`ConditionalNet`).
         cross_talk: whether the depth's full-resolution layer also sees the predicted mask.
         pretrained: load torchvision's ImageNet weights into a resnet encoder (a download, hence never unasked).
     """
@@ -46,6 +48,7 @@ class ModelConfig:
     detail: int = 16
     fusion: str = "image+difference"
     cross_talk: bool = False
+    conditional: bool = False
     pretrained: bool = False
 
     def to_dict(self) -> dict:
@@ -195,6 +198,52 @@ class MaskDepthNet(nn.Module):
         depth_logits = self.depth_decoder(skips, photos)
         # float32: bf16 keeps three digits only, and far away the depth is 0.02 +- 0.001
         return mask_logits.float(), torch.sigmoid(depth_logits.float())
+
+
+class FiLM(nn.Module):
+    """A normalisation layer whose output is scaled and shifted per channel by a code (Perez et al., 2018); code 0 leaves it as it was."""
+
+    def __init__(self, norm: nn.BatchNorm2d, hidden: int) -> None:
+        super().__init__()
+        self.norm, self.to_film = norm, nn.Linear(hidden, 2 * norm.num_features)
+        nn.init.zeros_(self.to_film.weight)
+        nn.init.zeros_(self.to_film.bias)
+        self.code: Tensor | None = None  # (B, hidden), set by ConditionalNet before every pass
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale, shift = self.to_film(self.code)[..., None, None].chunk(2, dim=1)
+        return self.norm(x) * (1 + scale) + shift
+
+
+class ConditionalNet(MaskDepthNet):
+    """One network for every weighting of the losses (Dosovitskiy and Djolonga, "You Only Train Once", ICLR 2020).
+
+    A vector of CONDITIONS weights, (B, 4) or (4,), non-negative with sum 1 (see `losses.condition`), goes through a small network and
+    modulates every scale of both decoders. Without one, `usual` is taken.
+    """
+
+    HIDDEN = 64
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.embed = nn.Sequential(nn.Linear(CONDITIONS, self.HIDDEN), nn.ReLU(), nn.Linear(self.HIDDEN, self.HIDDEN), nn.ReLU())
+        for decoder in (self.mask_decoder, self.depth_decoder):
+            for up in decoder.ups:
+                up.norm = FiLM(up.norm, self.HIDDEN)
+        self.register_buffer("usual", torch.full((CONDITIONS,), 1 / CONDITIONS))
+
+    def forward(self, background: Tensor, image: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        condition = (self.usual if condition is None else condition).to(image.device)
+        code = self.embed(condition.expand(len(image), CONDITIONS))
+        for layer in self.modules():
+            if isinstance(layer, FiLM):
+                layer.code = code
+        return super().forward(background, image)
+
+
+def build(config: ModelConfig) -> MaskDepthNet:
+    """The network that a configuration describes."""
+    return ConditionalNet(config) if config.conditional else MaskDepthNet(config)
 
 
 def check_photos(background: Tensor, image: Tensor) -> None:

@@ -12,7 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 DEPTH_MAP = "magma"  # near = bright, as the contract's inverse depth; readable in grey and by colour-blind people
-TERM_COLOURS = {"mask": "#0072b2", "ssim": "#d55e00", "edge": "#009e73", "l1": "#cc79a7", "loss": "#333333"}
+TERM_COLOURS = {
+    "mask": "#0072b2",
+    "dice": "#56b4e9",
+    "ssim": "#d55e00",
+    "edge": "#009e73",
+    "l1": "#cc79a7",
+    "ssi": "#e69f00",
+    "loss": "#333333",
+}
 
 
 def as_picture(value: torch.Tensor | np.ndarray) -> np.ndarray:
@@ -102,7 +110,7 @@ def curves(history: Sequence[dict]) -> Figure:
     """Left: every raw loss term by epoch; right: validation mask IoU and depth RMSE / std."""
     epochs = [row["epoch"] for row in history]
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
-    for name in ("mask", "ssim", "edge", "l1"):
+    for name in (name for name in TERM_COLOURS if name in history[0] and name != "loss"):
         left.plot(epochs, [row[name] for row in history], marker=".", color=TERM_COLOURS[name], label=name)
     left.set(title="raw terms, training", xlabel="epoch", yscale="log")
     right.plot(epochs, [row["mask_iou"] for row in history], marker=".", color="#0072b2", label="mask IoU (higher is better)")
@@ -177,4 +185,48 @@ def robustness(card: dict[str, dict], title: str = "") -> Figure:
     axes[0][0].set_ylabel("mask IoU")
     axes[0][0].legend(fontsize=7)
     figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def tuning(record: Sequence[dict], history: Sequence[dict], picture: np.ndarray) -> Figure:
+    """A training under somebody's hands: raw terms, the weights in force, validation metrics, and a picture of the examples.
+
+    `record` has a row a step (terms, and `weight NAME`), `history` a row an epoch. Drawn without pyplot, so from any thread.
+    """
+    figure = Figure(figsize=(12, 5.6), layout="constrained")
+    grid = figure.add_gridspec(3, 2, width_ratios=(1, 1.25))
+    terms, weights, scores = (figure.add_subplot(grid[row, 0]) for row in range(3))
+    shown = record[:: max(1, len(record) // 400)]
+    steps = [row["step"] for row in shown]
+    for name in (name for name in TERM_COLOURS if record and name in record[0] and name != "loss"):
+        terms.plot(steps, [row[name] for row in shown], color=TERM_COLOURS[name], lw=1, label=name)
+    for key in (key for key in (record[0] if record else ()) if key.startswith("weight ")):
+        name = key.removeprefix("weight ")
+        weights.step(steps, [row[key] for row in shown], where="post", color=TERM_COLOURS.get(name, "#333333"), lw=1.5, label=name)
+    epochs = range(1, len(history) + 1)
+    scores.plot(epochs, [row["mask_iou"] for row in history], marker=".", color="#0072b2", label="mask IoU")
+    scores.plot(epochs, [row["depth_rmse_std"] for row in history], marker=".", color="#d55e00", label="depth RMSE / std")
+    terms.set(title="raw terms", yscale="log" if record else "linear")
+    weights.set(title="weights in force", xlabel="step", ylim=(0, None))
+    scores.set(title="validation", xlabel="epoch", ylim=(0, 1.3))
+    for ax in (terms, weights, scores):
+        ax.grid(alpha=0.3)
+        if ax.get_legend_handles_labels()[0]:
+            ax.legend(fontsize=6, ncols=3, loc="upper right")
+    right = figure.add_subplot(grid[:, 1])
+    show(right, picture, "image / mask / depth / depth error")
+    return figure
+
+
+def tradeoff(rows: Sequence[dict], current: dict | None = None) -> Figure:
+    """Depth RMSE / std against mask IoU for every weighting of `rows` (see `widgets.tradeoff`), coloured by the mask's share."""
+    figure = Figure(figsize=(6.2, 3.8), layout="constrained")
+    ax = figure.add_subplot()
+    x, y = ([row[key] for row in rows] for key in ("mask_iou", "depth_rmse_std"))
+    dots = ax.scatter(x, y, c=[row["weights"].mask / (row["weights"].mask + row["weights"].depth) for row in rows], cmap="viridis", s=45)
+    if current:
+        ax.scatter(current["mask_iou"], current["depth_rmse_std"], s=220, facecolors="none", edgecolors="#d55e00", linewidths=2, zorder=3)
+    figure.colorbar(dots, label="share of the mask in the loss")
+    ax.set(xlabel="mask IoU (right is better)", ylabel="depth RMSE / std (lower is better)", title="what each weighting buys")
+    ax.grid(alpha=0.3)
     return figure

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
@@ -19,8 +20,8 @@ from torch.utils.data import DataLoader
 
 from eva_helpers import metrics
 from eva_helpers.images import InputError
-from eva_helpers.losses import Balance, LossWeights, raw_terms
-from eva_helpers.model import MaskDepthNet, ModelConfig
+from eva_helpers.losses import Balance, LossWeights, condition, drawn_weights, raw_terms, weighted_sum
+from eva_helpers.model import MaskDepthNet, ModelConfig, build
 
 FORMAT = "eva_helpers.MaskDepthNet"
 
@@ -119,13 +120,21 @@ class Trainer:
         self.epoch, self.best = len(self.history), max((row["score"] for row in self.history), default=-float("inf"))
         self.say(f"resumed after epoch {self.epoch} from {state}")
 
-    def step(self, batch: dict[str, torch.Tensor]) -> dict[str, float]:
-        """One optimiser step; returns the raw terms and the weighted `loss`."""
+    def losses(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The loss to minimise, and the raw terms."""
+        terms = raw_terms(*self.predict(batch), batch)
+        return self.balance(terms, self.weights), terms
+
+    def predict(self, batch: dict[str, torch.Tensor], *condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mask logits and depth (B, 1, H, W) in float32, with gradients."""
         photos = [batch[name].contiguous(memory_format=torch.channels_last) for name in ("background", "image")]
         with self.accelerator.autocast():
-            mask_logits, depth = self.net(*photos)
-        terms = raw_terms(mask_logits.float(), depth.float(), batch)
-        loss = self.balance(terms, self.weights)
+            mask_logits, depth = self.net(*photos, *condition)
+        return mask_logits.float(), depth.float()
+
+    def step(self, batch: dict[str, torch.Tensor]) -> dict[str, float]:
+        """One optimiser step; returns the raw terms and the weighted `loss`."""
+        loss, terms = self.losses(batch)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.net.parameters(), self.config.clip)
         self.optimizer.step()
@@ -186,6 +195,26 @@ class Trainer:
         )
 
 
+class ConditionalTrainer(Trainer):
+    """Trains a ConditionalNet: every step shows each quarter of the batch with loss weights of its own, drawn from seed and step.
+
+    `weights` says what the network answers without a condition, and the weight of Dice beside BCE.
+    """
+
+    GROUPS = 4
+
+    def losses(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        rng = np.random.default_rng((self.config.seed, self.schedule.scheduler.last_epoch))
+        drawn = [drawn_weights(rng, self.weights) for _ in range(self.GROUPS)]
+        sizes = [len(part) for part in torch.arange(len(batch["image"])).tensor_split(self.GROUPS)]
+        conditions = torch.cat([condition(weights).expand(size, -1) for weights, size in zip(drawn, sizes, strict=True)])
+        answers = zip(*(answer.split(sizes) for answer in self.predict(batch, conditions)), strict=True)
+        truths = zip(batch["mask"].split(sizes), batch["depth"].split(sizes), strict=True)
+        groups = [raw_terms(*answer, {"mask": mask, "depth": depth}) for answer, (mask, depth) in zip(answers, truths, strict=True)]
+        loss = torch.stack([weighted_sum(terms, weights) for terms, weights in zip(groups, drawn, strict=True)]).mean()
+        return loss, {name: torch.stack([terms[name] for terms in groups]).mean().detach() for name in groups[0]}
+
+
 def save_weights(net: MaskDepthNet, path: str | os.PathLike, half: bool = False) -> None:
     """Write the network as safetensors with its configuration in the file's metadata; `half` stores float16."""
     path = Path(path)
@@ -215,7 +244,7 @@ def load_weights(path: str | os.PathLike) -> MaskDepthNet:
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path} holds another network's weights: expected a file saved by eva_helpers.training.save_weights.")
     try:
-        net = MaskDepthNet(ModelConfig.from_dict(json.loads(metadata["config"]) | {"pretrained": False}))
+        net = build(ModelConfig.from_dict(json.loads(metadata["config"]) | {"pretrained": False}))
         net.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in tensors.items()})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path} does not fit this version's network ({str(error).splitlines()[0]}): train it again.") from None

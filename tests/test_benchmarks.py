@@ -98,3 +98,45 @@ def test_the_parks_data_sheet_is_up_to_date():
 
 def test_gallery_holds_what_the_pages_show():
     assert {path.name for path in assets.GALLERY.iterdir()} == report.wanted()
+
+
+def test_the_race_scores_both_networks(tmp_path):
+    done = command("time_to_dice.py", "--seconds", 2, "--every", 1, "--count", 8, "--json", tmp_path / "race.json")
+    assert done.returncode == 0, done.stderr[-2000:]
+    result = json.loads((tmp_path / "race.json").read_text())
+    assert result["ours"] and result["source"] and 0 < result["subtraction"] < 1
+    assert all(0 <= check["dice"] <= 1 and check["samples"] > 0 for check in result["ours"] + result["source"])
+
+
+def test_variants_are_resumed_and_bound_to_their_settings(tmp_path):
+    path = tmp_path / "variants.json"
+    first = command("variants.py", "--samples", 32, "--only", "deep supervision", "--json", path)
+    assert first.returncode == 0, first.stderr[-2000:]
+    stored = path.read_text()
+    row = json.loads(stored)["variants"]["network: deep supervision"]
+    assert 0 <= row["mask_iou"] <= 1 and row["parameters"] > 1e6
+    assert command("variants.py", "--samples", 32, "--only", "deep supervision", "--json", path).returncode == 0
+    assert path.read_text() == stored, "nothing is trained twice"
+    other = command("variants.py", "--samples", 64, "--only", "deep supervision", "--json", path)
+    assert other.returncode == 2 and "other settings" in other.stderr and path.read_text() == stored
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    for name in ("bg", "fg"):
+        (tmp_path / name).mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        Image.fromarray(smooth(rng, 160)).save(tmp_path / f"bg/{number}.jpg")
+        alpha = np.zeros((90, 60), np.uint8)
+        alpha[10:80, 10:50] = 255
+        Image.fromarray(np.dstack([255 - smooth(rng, 90)[:, :60], alpha])).save(tmp_path / f"fg/{number}.png")
+    return tmp_path
+
+
+def test_photo_pack_degrades_and_scores(photographs, weights):
+    done = command("photo_pack.py", photographs, "--weights", weights, "--count", 4, "--json", photographs / "pack.json")
+    assert done.returncode == 0, done.stderr[-2000:]
+    result = json.loads((photographs / "pack.json").read_text())
+    assert result["clean"]["subtraction"] > result["all together"]["subtraction"]
+    assert command("photo_pack.py", photographs / "bg").returncode == 2

@@ -1,7 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from eva_helpers import losses, model
+from eva_helpers.model import CONDITIONS, ConditionalNet, FiLM, ModelConfig
+
+TINY = ModelConfig(widths=(8, 8, 8, 8, 8), blocks=(1, 1, 1, 1, 1), decoder=(8, 8, 8, 8), detail=4)
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +106,20 @@ def test_bad_photos_are_refused(net):
 def test_config_survives_json():
     config = model.ModelConfig(widths=(8, 8, 8, 8, 8))
     assert model.ModelConfig.from_dict(config.to_dict()) == config
+
+
+def test_a_conditional_network_starts_as_an_ordinary_one_and_then_listens():
+    torch.manual_seed(0)
+    net = ConditionalNet(replace(TINY, conditional=True)).eval()
+    photos, corners = torch.rand(2, 2, 3, 32, 40), torch.eye(CONDITIONS)
+    with torch.no_grad():
+        first, second = net(*photos, corners[0]), net(*photos, corners[3])
+        assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1]), "code 0 changes nothing"
+        for layer in net.modules():
+            if isinstance(layer, FiLM):
+                layer.to_film.weight.normal_(0, 0.3)
+        first, second = net(*photos, corners[0]), net(*photos, corners[3])
+        assert not torch.allclose(first[0], second[0]) and not torch.allclose(first[1], second[1])
+        mixed = net(*photos, torch.stack([corners[0], corners[3]]))
+        assert torch.allclose(mixed[1][0], first[1][0], atol=1e-5) and torch.allclose(mixed[1][1], second[1][1], atol=1e-5)
+        assert torch.equal(net(*photos)[1], net(*photos, net.usual)[1])

@@ -1,0 +1,259 @@
+"""Tuning by hand, without a browser: the thread, the weights, the previews, and the panels' callbacks."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from test_training import TINY
+
+from eva_helpers import dataset, losses, metrics, plots, training, widgets
+from eva_helpers.images import InputError
+from eva_helpers.losses import LossWeights
+from eva_helpers.model import ConditionalNet, MaskDepthNet, ModelConfig
+
+
+@pytest.fixture
+def examples(tiny):
+    held = dataset.CompositeDataset(tiny, "validation", "validation", size=32)
+    return next(iter(dataset.loader(dataset.fixed_sample(held, 4), 4)))
+
+
+@pytest.fixture
+def tuner(tiny, tmp_path, examples):
+    pairs = dataset.CompositeDataset(tiny, size=32, augment=True)
+    train = dataset.loader(pairs, 4, samples=24, seed=0)
+    torch.manual_seed(0)
+    config = training.TrainingConfig(epochs=40)
+    trainer = training.Trainer(MaskDepthNet(TINY), train, [examples], tmp_path / "run", config, z_near=tiny.z_near, say=lambda line: None)
+    made = widgets.Tuner(trainer, examples)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def conditional():
+    torch.manual_seed(0)
+    net = ConditionalNet(ModelConfig(**TINY.to_dict() | {"conditional": True})).eval()
+    for layer in net.modules():
+        if hasattr(layer, "to_film"):
+            torch.nn.init.normal_(layer.to_film.weight, 0, 0.3)
+    return net
+
+
+def test_importing_needs_no_widgets():
+    import subprocess
+    import sys
+
+    code = "import sys; from eva_helpers import widgets; sys.exit('ipywidgets' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_no_widgets_where_nobody_looks(monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    assert not widgets.wanted(True)
+    monkeypatch.delenv("CI")
+    assert widgets.wanted(True) and not widgets.wanted(False)
+
+
+def test_a_moved_weight_holds_from_the_next_step(tuner):
+    tuner.start()
+    tuner.wait(3)
+    before = len(tuner.record)
+    tuner.set_weights(mask=1.25)
+    tuner.wait(3)
+    used = [row["weight mask"] for row in tuner.record]
+    assert used[0] == 0.3 and used[-1] == 1.25 and 1.25 in used[before : before + 2]
+    row = tuner.record[-1]
+    assert row["loss"] == pytest.approx(losses.weighted_sum({k: torch.tensor(row[k]) for k in losses.TERMS}, LossWeights(mask=1.25)).item())
+
+
+def test_pause_holds_and_resume_goes_on(tuner):
+    tuner.start()
+    tuner.wait(2)
+    tuner.pause()
+    time.sleep(0.5)
+    count = len(tuner.record)
+    time.sleep(0.5)
+    assert tuner.state == "paused" and len(tuner.record) == count
+    tuner.set_weights(depth=0.1)
+    tuner.start()
+    tuner.wait(2)
+    assert tuner.state == "running" and tuner.record[count]["weight depth"] == 0.1
+
+
+def test_stopping_keeps_a_checkpoint_and_ends_the_thread(tuner):
+    tuner.start()
+    tuner.wait(2)
+    tuner.stop()
+    assert tuner.state == "stopped" and not any(thread.name == "tuner" for thread in threading.enumerate())
+    assert isinstance(training.load_weights(tuner.trainer.folder / "last.safetensors"), MaskDepthNet)
+    tuner.start()
+    tuner.wait(2)
+    assert tuner.state == "running", "a stopped training can go on"
+
+
+def test_two_trainings_at_once_are_refused(tuner, examples):
+    tuner.start()
+    with pytest.raises(InputError, match="running"):
+        tuner.start()
+    with pytest.raises(InputError, match="running"):
+        widgets.Tuner(tuner.trainer, examples).start()
+    tuner.wait(1)
+    assert tuner.error is None
+
+
+def test_reset_goes_back_to_the_best(tuner):
+    with pytest.raises(InputError, match="no checkpoint"):
+        tuner.reset()
+    tuner.start()
+    tuner.wait(8)  # more than an epoch
+    tuner.pause()
+    time.sleep(0.4)
+    best = training.load_weights(tuner.trainer.folder / "best.safetensors").state_dict()
+    tuner.reset()
+    time.sleep(0.6)
+    state = tuner.trainer.averaged.module.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in best.items())
+
+
+def test_a_failing_training_says_so_and_keeps_the_last_checkpoint(tuner):
+    tuner.start()
+    tuner.wait(8)
+    good = (tuner.trainer.folder / "best.safetensors").read_bytes()
+    tuner.pause()
+    time.sleep(0.3)
+    real = tuner.trainer.step
+    tuner.trainer.step = lambda batch: real(batch) | {"loss": float("nan")}
+    tuner.start()
+    with pytest.raises(InputError, match="loss is nan"):
+        tuner.wait(50)
+    assert tuner.state == "failed" and (tuner.trainer.folder / "best.safetensors").read_bytes() == good
+
+
+@pytest.mark.parametrize(
+    "change, word",
+    [({"mask": -1}, "mask"), ({"l1": float("nan")}, "l1"), ({"shape": 1.0}, "shape"), ({"mask": 0, "depth": 0}, "zero")],
+)
+def test_bad_weights_leave_the_old_ones(tuner, change, word):
+    with pytest.raises(InputError, match=word):
+        tuner.set_weights(**change)
+    assert tuner.trainer.weights == LossWeights()
+
+
+def test_saving_overwrites_nothing(tuner, tmp_path):
+    first, second = tuner.save(tmp_path / "kept"), tuner.save(tmp_path / "kept")
+    assert len({*first, *second}) == 4 and all(path.exists() for path in (*first, *second))
+    assert widgets.read_weights(first[1]) == tuner.trainer.weights
+
+
+def test_weightings_survive_the_file(tmp_path):
+    weights = LossWeights(0.4, 0.6, 0.5, 2.0, 0.1, 0.7)
+    assert widgets.read_weights(widgets.write_weights(tmp_path / "w.json", weights)) == weights
+    for text in ("nonsense", "[1]", '{"MASK_WEIGHT": -1}', '{"MASK_WEIGHT": "much"}'):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(InputError):
+            widgets.read_weights(tmp_path / "bad.json")
+    with pytest.raises(InputError, match="nowhere"):
+        widgets.read_weights(tmp_path / "nowhere.json")
+
+
+def test_the_preview_follows_the_weights(conditional, examples):
+    one = widgets.preview(conditional, examples, LossWeights(1.0, 0.0))
+    other = widgets.preview(conditional, examples, LossWeights(0.0, 1.0))
+    assert one.dtype == np.uint8 and one.shape == other.shape == (4 * 64, 4 * 64, 3)
+    assert np.array_equal(one[:64], other[:64]) and not np.array_equal(one[64:], other[64:])
+    doubled = widgets.preview(conditional, examples, LossWeights(2.0, 0.0))
+    assert np.array_equal(one, doubled), "only the ratios count"
+    with pytest.raises(InputError, match="weight 0"):
+        widgets.preview(conditional, examples, LossWeights(0, 1, ssim=0, edge=0, l1=0, ssi=1))
+
+
+def test_a_mosaic_shows_what_it_says(examples):
+    picture = widgets.mosaic(examples, examples["mask"], examples["depth"], zoom=1)
+    assert np.allclose(picture[32:64] / 255, np.concatenate(list(examples["mask"].permute(0, 2, 3, 1).numpy()), 1), atol=0.01)
+    assert np.ptp(picture[96:].reshape(-1, 3), axis=0).max() == 0, "no error, one colour"
+    far = widgets.mosaic(examples, examples["mask"], examples["depth"] - 0.3, zoom=1)[96:]
+    assert (far[..., 0] > far[..., 2]).all(), "too far is red"
+
+
+def test_the_tradeoff_of_every_weighting(conditional, examples, tiny):
+    rows = widgets.tradeoff(conditional, [examples], tiny.z_near, widgets.simplex((0.1, 0.9)))
+    assert len(rows) == 8 and len({row["depth_rmse_std"] for row in rows}) > 1
+    figure = plots.tradeoff(rows, rows[0])
+    assert len(figure.axes[0].collections) == 2
+
+
+def test_the_live_figure(tuner):
+    tuner.start()
+    tuner.wait(8)
+    tuner.stop()
+    picture = widgets.mosaic(tuner.examples, *tuner.predictions())
+    figure = plots.tuning(tuner.record, tuner.trainer.history, picture)
+    assert len(widgets.png(figure)) > 5000
+    assert plots.tuning([], [], picture).axes
+
+
+def draw(tuner):
+    return plots.tuning(tuner.record, tuner.trainer.history, widgets.mosaic(tuner.examples, *tuner.predictions()))
+
+
+def test_the_tuners_panel_calls_the_tuner(tuner, tmp_path):
+    panel = widgets.tuner_panel(tuner, draw, tmp_path / "kept")
+    start, pause, reset, save, stop = panel.box.children[0].children
+    start.click()
+    tuner.wait(2)
+    panel.sliders["l1"].value = 1.5
+    assert tuner.trainer.weights.l1 == 1.5 and "l1 1.5" in panel.status.value
+    pause.click()
+    time.sleep(0.4)
+    assert tuner.state == "paused"
+    save.click()
+    assert (tmp_path / "kept/tuned.json").exists() and "tuned.json" in panel.status.value
+    start.click()
+    stop.click()
+    assert tuner.state == "stopped" and bytes(panel.picture.value[:4]) == b"\x89PNG" and not panel.errors
+    assert reset.description
+
+
+def test_a_panel_shows_and_keeps_errors(tuner, tmp_path):
+    panel = widgets.tuner_panel(tuner, draw, tmp_path)
+    for name in ("mask", "depth"):
+        panel.sliders[name].value = 0
+    assert len(panel.errors) == 1 and "zero" in panel.status.value and tuner.trainer.weights.depth == 0.7
+
+
+def test_the_preview_panel_follows_sliders_and_points(conditional, examples, tiny):
+    rows = widgets.tradeoff(conditional, [examples], tiny.z_near, widgets.simplex((0.1, 0.9)))
+    panel = widgets.preview_panel(conditional, examples, rows)
+    seen = {panel.picture.value}
+    panel.sliders["mask"].value = 2.0
+    seen.add(panel.picture.value)
+    points = panel.box.children[-1].children
+    points[5].click()
+    seen.add(panel.picture.value)
+    assert len(seen) == 3 and not panel.errors
+    assert [panel.sliders[name].value for name in ("mask", "ssim")] == pytest.approx(
+        [rows[5]["weights"].mask, rows[5]["weights"].ssim], abs=1e-6
+    )
+
+
+def test_a_conditional_training_listens_to_its_weights(tiny, tmp_path, examples):
+    """Shown extreme weightings for a while, the network answers them differently, and better than with the opposite one."""
+    pairs = dataset.CompositeDataset(tiny, size=32)
+    torch.manual_seed(0)
+    config = training.TrainingConfig(epochs=4, lr=5e-3, ema=0.9)
+    net = ConditionalNet(ModelConfig(**TINY.to_dict() | {"conditional": True}))
+    trainer = training.ConditionalTrainer(
+        net, dataset.loader(pairs, 16, samples=160, seed=0), [examples], tmp_path / "c", config, z_near=tiny.z_near, say=lambda line: None
+    )
+    trainer.fit()
+    loaded = training.load_weights(tmp_path / "c/last.safetensors")
+    assert isinstance(loaded, ConditionalNet)
+    scores = {}
+    for name, weights in {"mask": LossWeights(0.98, 0.02), "depth": LossWeights(0.02, 0.98)}.items():
+        with torch.no_grad():
+            logits, depth = loaded(examples["background"], examples["image"], losses.condition(weights))
+        scores[name] = metrics.iou(logits.sigmoid(), examples["mask"]).mean().item(), losses.depth_l1(depth, examples["depth"]).item()
+    assert scores["mask"] != scores["depth"]
