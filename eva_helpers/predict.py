@@ -13,6 +13,8 @@ from PIL import Image
 
 from eva_helpers.assets import WEIGHTS, resize, shape
 from eva_helpers.images import InputError, read_rgb, to_rgb, write_png
+from eva_helpers.pairing import PairCheck, check_pair
+from eva_helpers.pairing import align as aligned
 
 WORKING_SIZE = 224  # the longer side the network works at; it was trained on 64-224 px
 SAME_SHAPE = 0.02  # photos whose width / height differ by less than this show the same frame at another size
@@ -28,12 +30,14 @@ class Prediction:
     `background`, `image`: uint8 (H, W, 3), as the network saw them, at the image's own size.
     `mask`: float32 (H, W), probability in [0, 1] that the object covers the pixel.
     `depth`: float32 (H, W) in [0, 1], inverse depth, near = 1 and far = 0.
+    `check`: whether the two photos belong together; `check.verdict` says it in a sentence.
     """
 
     background: np.ndarray
     image: np.ndarray
     mask: np.ndarray
     depth: np.ndarray
+    check: PairCheck | None = None
 
     def show(self):
         """Four panels side by side; returns the matplotlib figure."""
@@ -76,20 +80,24 @@ class Predictor:
 
         return cls(load_weights(path or WEIGHTS))
 
-    def __call__(self, background: Photo, image: Photo, *, resize: bool = False) -> Prediction:
+    def __call__(self, background: Photo, image: Photo, *, resize: bool = False, align: bool = False) -> Prediction:
         """Predict for uint8 RGB arrays (H, W, 3), PIL images or paths.
 
-        The same frame at another size is resampled to the image's size; another shape is an error unless `resize` is given.
+        The same frame at another size is resampled to the image's size; another shape is an error unless `resize` is given. With
+        `align` the background is moved, turned and brightened to match the image first, as far as the pair's check finds it off.
         """
         import torch
 
         background, image = load_pair(background, image, force=resize)
+        check = check_pair(background, image)
+        if align and check.problems:
+            background = aligned(background, check)
         small = [_working_copy(photo, self.size) for photo in (background, image)]
         tensors = [torch.from_numpy(photo.transpose(2, 0, 1).copy()).float().div(255)[None] for photo in small]
         with torch.no_grad():
             mask_logits, depth = self.net(*tensors)
         maps = [_resize(array[0, 0].numpy(), image.shape[:2]).clip(0, 1) for array in (mask_logits.sigmoid(), depth)]
-        return Prediction(background, image, *maps)
+        return Prediction(background, image, *maps, check)
 
 
 _resize = resize  # `resize` is also the name of an argument above
@@ -133,12 +141,14 @@ def _working_copy(photo: np.ndarray, size: int) -> np.ndarray:
 def predict_images(modelpath, filepath, bg, image) -> Prediction:
     """The source's call: weights file, folder of the photos, file names of background and image.
 
-    Shows the four panels (background, image, mask, depth) and returns the Prediction.
+    Shows the four panels (background, image, mask, depth), says so if the two photos do not match, and returns the Prediction.
     """
     import matplotlib.pyplot as plt
 
     folder = Path(filepath)
     prediction = Predictor.load(modelpath)(folder / bg, folder / image)
+    if prediction.check.problems:
+        print(prediction.check.verdict)
     prediction.show()
     plt.show()
     return prediction
@@ -152,11 +162,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", default="prediction", help="folder for mask.png, depth.png, panel.png (default: %(default)s)")
     parser.add_argument("--weights", help="weights file (default: the shipped one)")
     parser.add_argument("--resize", action="store_true", help="stretch the background to the image's size, whatever its shape")
+    parser.add_argument("--align", action="store_true", help="first move and brighten the background to match the image")
     options = parser.parse_args(arguments)
     os.environ.setdefault("MPLBACKEND", "agg")  # a command line needs no window
     try:
         pair = load_pair(options.background, options.image, force=options.resize)
-        prediction = Predictor.load(options.weights)(*pair)
+        prediction = Predictor.load(options.weights)(*pair, align=options.align)
+        if prediction.check.problems:
+            print(f"{'aligned' if options.align else 'warning'}: {prediction.check.verdict}", file=sys.stderr)
         for path in prediction.save(options.out):
             print(path)
     except InputError as error:

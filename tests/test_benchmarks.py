@@ -140,3 +140,10 @@ def test_photo_pack_degrades_and_scores(photographs, weights):
     result = json.loads((photographs / "pack.json").read_text())
     assert result["clean"]["subtraction"] > result["all together"]["subtraction"]
     assert command("photo_pack.py", photographs / "bg").returncode == 2
+
+
+def test_pair_check_counts_what_is_flagged(photographs, weights):
+    done = command("pair_check.py", photographs, "--weights", weights, "--count", 8, "--json", photographs / "check.json")
+    assert done.returncode == 0, done.stderr[-2000:]
+    result = json.loads((photographs / "check.json").read_text())
+    assert result["good"]["should be"] is False and 0 <= result["wrong background"]["flagged"] <= 1 and result["ms for 640 x 480"] > 0

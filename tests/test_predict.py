@@ -205,3 +205,21 @@ def test_importing_predict_is_cheap():
     code = f"import sys, eva_helpers, eva_helpers.predict; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=assets.ROOT, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_pair_that_does_not_match_is_named(weights, capsys, tmp_path):
+    from test_pairing import moved, place, with_object
+
+    paths = [tmp_path / "b.png", tmp_path / "i.png"]
+    for path, photo in zip(paths, (moved(place(1), 12, 0), with_object(place(1))), strict=True):
+        Image.fromarray(photo).save(path)
+    predictor = predict.Predictor.load(weights)
+    as_it_is, put_right = predictor(*paths), predictor(*paths, align=True)
+    assert "camera moved" in as_it_is.check.verdict
+    gaps = [np.abs(result.background.astype(float) - result.image)[40:-40, 40:130].mean() for result in (as_it_is, put_right)]
+    assert gaps[1] < 0.3 * gaps[0]
+    command = ["--background", str(paths[0]), "--image", str(paths[1]), "--weights", str(weights)]
+    assert predict.main([*command, "--out", str(tmp_path / "one")]) == 0 and "warning: The camera moved" in capsys.readouterr().err
+    assert predict.main([*command, "--align", "--out", str(tmp_path / "two")]) == 0 and "aligned: " in capsys.readouterr().err
+    predict.predict_images(weights, tmp_path, "b.png", "i.png")
+    assert "camera moved" in capsys.readouterr().out
