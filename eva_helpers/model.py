@@ -15,6 +15,7 @@ import torchvision
 from torch import Tensor, nn
 
 SMALLEST = 32
+DEPTH_DETAIL = 12  # channels of the depth decoder at full resolution: depth has few fine outlines
 CONDITIONS = 4  # loss weights that a conditional network takes: mask, ssim, edge, l1
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, so that pretrained encoders see what they expect
 FUSIONS = {  # features of image and background, (B, C, H, W) each, to what the decoders get
@@ -33,7 +34,7 @@ class ModelConfig:
         widths: channels of the small encoder at 1/2, 1/4, 1/8, 1/16 and 1/32.
         blocks: residual blocks per scale of the small encoder.
         decoder: channels of each decoder at 1/2, 1/4, 1/8, 1/16 (from fine to coarse).
-        detail: channels of the full-resolution layer.
+        detail, detail_layers: channels and number of the mask decoder's convolutions at full resolution.
         fusion: what the decoders see of a pair of features: "image+difference" (the image's and image minus background),
             "both" (the image's and the background's) or "difference" alone.
         conditional: whether the loss weights are an input of the network (`ConditionalNet`).
@@ -45,7 +46,8 @@ class ModelConfig:
     widths: tuple[int, ...] = (24, 48, 80, 128, 160)
     blocks: tuple[int, ...] = (1, 1, 2, 2, 1)
     decoder: tuple[int, ...] = (32, 48, 64, 96)
-    detail: int = 16
+    detail: int = 24
+    detail_layers: int = 3
     fusion: str = "image+difference"
     cross_talk: bool = False
     conditional: bool = False
@@ -140,13 +142,15 @@ class UpBlock(nn.Module):
 class Decoder(nn.Module):
     """From the fused features at 1/32 ... 1/2 and `guides` full-resolution channels to one map (B, 1, H, W) of logits."""
 
-    def __init__(self, skips: tuple[int, ...], widths: tuple[int, ...], detail: int, guides: int = 6) -> None:
+    def __init__(self, skips: tuple[int, ...], widths: tuple[int, ...], detail: int, layers: int = 1, guides: int = 9) -> None:
         super().__init__()
         self.bottom = conv_bn(skips[-1], widths[-1], 1)
         inputs = (*widths[1:], widths[-1])
         self.ups = nn.ModuleList(UpBlock(i, s, o) for i, s, o in zip(inputs, skips[:-1], widths, strict=True))
         self.to_detail = nn.Conv2d(widths[0], detail, 1)
-        self.detail = nn.Sequential(nn.Conv2d(detail + guides, detail, 3, padding=1), nn.ReLU(), nn.Conv2d(detail, 1, 3, padding=1))
+        hidden = [(detail + guides if number == 0 else detail, detail) for number in range(layers)]
+        convolutions = [nn.Sequential(nn.Conv2d(i, o, 3, padding=1), nn.ReLU()) for i, o in hidden]
+        self.detail = nn.Sequential(*convolutions, nn.Conv2d(detail, 1, 3, padding=1))
 
     def forward(self, skips: list[Tensor], guides: Tensor) -> Tensor:
         x = F.relu(self.bottom(skips[-1]))
@@ -177,17 +181,17 @@ class MaskDepthNet(nn.Module):
         if config.fusion not in FUSIONS:
             raise ValueError(f"fusion is {config.fusion!r}: expected one of {', '.join(FUSIONS)}.")
         skips = tuple((1 if config.fusion == "difference" else 2) * channels for channels in self.encoder.channels)
-        self.mask_decoder = Decoder(skips, config.decoder, config.detail)
-        self.depth_decoder = Decoder(skips, config.decoder, config.detail, 7 if config.cross_talk else 6)
+        self.mask_decoder = Decoder(skips, config.decoder, config.detail, config.detail_layers)
+        self.depth_decoder = Decoder(skips, config.decoder, DEPTH_DETAIL, 1, 10 if config.cross_talk else 9)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
 
     def features(self, background: Tensor, image: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Fused skips per scale (see `ModelConfig.fusion`), and the normalised image with its difference (B, 6, H, W)."""
+        """Fused skips per scale (see `ModelConfig.fusion`), and the normalised image with its difference, signed and not (B, 9, H, W)."""
         both = (torch.cat([image, background]) - self.mean) / self.std
         pairs = [feature.chunk(2) for feature in self.encoder(both)]
         photo, empty = both.chunk(2)
-        return [FUSIONS[self.config.fusion](f, b) for f, b in pairs], torch.cat([photo, photo - empty], dim=1)
+        return [FUSIONS[self.config.fusion](f, b) for f, b in pairs], torch.cat([photo, photo - empty, (photo - empty).abs()], dim=1)
 
     def forward(self, background: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         check_photos(background, image)

@@ -154,7 +154,7 @@ def bars(ax: Axes, results: dict[str, dict[str, float]], key: str, title: str) -
     drawn = ax.barh(
         names,
         [results[name][key] for name in names],
-        color=["#999999" if "subtraction" in n or "constant" in n else "#0072b2" for n in names],
+        color=["#999999" if n.startswith(" ") else "#0072b2" for n in names],  # baselines are indented
     )
     ax.bar_label(drawn, fmt="%.3f", padding=3, fontsize=8)
     ax.set(title=title)
