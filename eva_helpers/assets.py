@@ -24,13 +24,16 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Scene:
-    """One background: a view of an empty scene. `focal` is in pixels of the stored picture; `scene` names what views share."""
+    """One background: a view of an empty scene. `focal` is in pixels of the stored picture; `scene` names what views share.
+
+    Without `depth` it can train masks only.
+    """
 
     id: str
     scene: str
     split: str
     image: Path
-    depth: Path
+    depth: Path | None
     ground: Path | None = None
     focal: float | None = None
     info: dict = field(default_factory=dict, compare=False)
@@ -154,13 +157,16 @@ def decode_depth(code: np.ndarray, encoding: dict, z_near: float) -> np.ndarray:
 def read_background(catalogue: Catalogue, scene: Scene, size: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray, float | None]:
     """A scene as `background` uint8 (H, W, 3), `depth` float32 (H, W) in [0, 1], `ground` bool (H, W) and `focal` in its pixels.
 
-    `size` resamples to (size, size) by area, so that a thin far branch fades instead of flickering.
+    A scene without depth labels has depth 0 everywhere. `size` resamples to (size, size) by area, so that a thin far branch fades
+    instead of flickering.
 
     Raises:
         InputError: depth or ground have another size than the picture.
     """
     background = read_rgb(scene.image)
-    depth = decode_depth(read_map(scene.depth), catalogue.depth_encoding, catalogue.z_near)
+    depth = np.zeros(background.shape[:2], np.float32)
+    if scene.depth:
+        depth = decode_depth(read_map(scene.depth), catalogue.depth_encoding, catalogue.z_near)
     ground = read_map(scene.ground) > 127 if scene.ground else np.zeros(depth.shape, bool)
     for name, array in (("depth", depth), ("ground", ground)):
         if array.shape != background.shape[:2]:

@@ -78,6 +78,13 @@ class CompositeDataset(Dataset):
             raise ValueError(f"size is {size} and positions {positions}: expected at least 32 pixels and one position.")
         self.catalogue, self.seed, self.positions, self.placement, self.empty = catalogue, seed, positions, placement, empty
         self.scenes, self.objects = catalogue.backgrounds(backgrounds), catalogue.objects(cutouts)
+        blind = sum(scene.depth is None for scene in self.scenes)
+        if blind:
+            warnings.warn(
+                f"{blind} of {len(self.scenes)} backgrounds have no depth labels: train the mask alone (DEPTH_WEIGHT 0), or label "
+                "them with `python -m eva_helpers.photos ... --depth`.",
+                stacklevel=2,
+            )
         self.canvas = math.ceil(size * MARGIN) if augment else size
         self.size, self.geometry = size, geometry() if augment else None
         self.capture, self.contact_shadow = CaptureDifferences(strength), contact_shadow
@@ -154,7 +161,7 @@ class CompositeDataset(Dataset):
         if number not in self._scenes:
             scene = self.scenes[number]
             background, depth, ground, focal = read_background(self.catalogue, scene, self.canvas)
-            if self.placement != "random" and not ground.any():
+            if self.placement != "random" and scene.ground and not ground.any():
                 warnings.warn(f"{scene.id} has no walkable ground: objects are placed anywhere in it.", stacklevel=2)
             self._scenes[number] = background, depth, np.flatnonzero(ground), focal
         return self._scenes[number]

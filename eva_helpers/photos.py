@@ -13,7 +13,9 @@ import argparse
 import csv
 import json
 import os
+import shutil
 import sys
+import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from eva_helpers.assets import SPLITS, Catalogue, load_catalogue, resize
+from eva_helpers.assets import SPLITS, Catalogue, load_catalogue, resize, shape
 from eva_helpers.images import InputError, read_map, read_rgb, read_rgba, write_png
 
 SIZE = 512  # longer side of what is stored: training crops are 64-280 px
@@ -100,15 +102,22 @@ def _cutout(path: Path, masks: Path) -> np.ndarray:
 def of_datasets(root: str | os.PathLike, download: bool = True, limit: int = 500) -> list[Source]:
     """Sources of Oxford-IIIT Pet (dogs, cut out with their trimaps) and Places365's small validation set (parks).
 
+    torchvision fetches both and checks their checksums; an interrupted extraction is repeated from the archive.
+
     Raises:
-        InputError: they are not in `root` and cannot be downloaded, or what is there is damaged.
+        InputError: they are not in `root` and cannot be fetched, or what is there is damaged.
     """
     from torchvision import datasets
 
+    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)  # an archive must not write outside its folder
     root = Path(root)
     try:
-        pets = datasets.OxfordIIITPet(str(root), "trainval", ["segmentation", "binary-category"], download=download)
-        places = datasets.Places365(str(root / "places"), "val", small=True, download=download and not (root / "places/val_256").is_dir())
+        pets = _whole(root, ("oxford-iiit-pet/images", "oxford-iiit-pet/annotations"), download, lambda fetch: datasets.OxfordIIITPet(
+            str(root), "trainval", ["segmentation", "binary-category"], download=fetch
+        ))  # fmt: skip
+        places = _whole(root / "places", ("val_256",), download, lambda fetch: datasets.Places365(
+            str(root / "places"), "val", small=True, download=fetch
+        ))  # fmt: skip
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
             f"the data sets are not in {root} and could not be fetched ({error}): connect to the network and repeat - what has been "
@@ -121,11 +130,24 @@ def of_datasets(root: str | os.PathLike, download: bool = True, limit: int = 500
     return found + [Source("cutouts", Path(pets._images[n]).stem, lambda n=n: from_trimap(pets._images[n], pets._segs[n])) for n in dogs]
 
 
+def _whole(root: Path, folders: tuple[str, ...], download: bool, make: Callable):
+    """The data set that `make(download)` gives; folders that an interrupted extraction left half full are extracted again."""
+    mark = root / ".extracted"
+    root.mkdir(parents=True, exist_ok=True)
+    if download and not mark.exists():
+        for folder in folders:
+            shutil.rmtree(root / folder, ignore_errors=True)
+    made = make(download and not mark.exists())
+    if download:
+        mark.touch()
+    return made
+
+
 def from_trimap(photo: str | os.PathLike, trimap: str | os.PathLike) -> np.ndarray:
     """A cut-out, RGBA, from a trimap (1 object, 2 background, 3 border): through the border the alpha falls evenly from 1 to 0."""
     rgb, classes = read_rgb(photo), read_map(trimap)
     if classes.shape != rgb.shape[:2]:
-        raise InputError(f"{trimap} is {classes.shape[1]}x{classes.shape[0]}, its photo {rgb.shape[1]}x{rgb.shape[0]}: they must match.")
+        raise InputError(f"{trimap} is {shape(classes)}, its photo {shape(rgb)}: they must match.")
     inside, outside = (classes != 1).astype(np.uint8), (classes != 2).astype(np.uint8)
     to_object, to_background = (cv2.distanceTransform(area, cv2.DIST_L2, 3) for area in (inside, outside))
     alpha = np.where(classes == 1, 1.0, np.where(classes == 2, 0.0, to_background / np.maximum(to_object + to_background, 1e-6)))
@@ -154,7 +176,7 @@ def build(out: str | os.PathLike, sources: list[Source], name: str = "folder", s
     for source in tqdm(sources, desc="photos", disable=not progress):
         target = out / source.kind / f"{Path(source.name).stem}.png"
         try:
-            picture = _stored(source, target)
+            picture = _prepared(source, target)
             code = fingerprint(picture)
             twin = next((other for other, known in seen[source.kind].items() if (code ^ known).bit_count() <= ALIKE), None)
             if twin:
@@ -163,6 +185,9 @@ def build(out: str | os.PathLike, sources: list[Source], name: str = "folder", s
             bad.append((source.kind, source.name, str(error)))
             continue
         seen[source.kind][source.name] = code
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_png(target, picture)  # a full disk ends the work here; what is stored stays
         key = "scene" if source.kind == "scenes" else "object"
         entries[source.kind].append({"id": target.stem, key: target.stem, "image": f"{source.kind}/{target.name}"})
     for kind, items in entries.items():
@@ -181,8 +206,8 @@ def build(out: str | os.PathLike, sources: list[Source], name: str = "folder", s
     return load_catalogue(out)
 
 
-def _stored(source: Source, target: Path) -> np.ndarray:
-    """The picture at its stored size; read from the file it was stored to, if it is there."""
+def _prepared(source: Source, target: Path) -> np.ndarray:
+    """The picture at its stored size, an object cut to its outline; read from the file it was stored to, if it is there."""
     if target.exists():
         return read_rgba(target) if source.kind == "cutouts" else read_rgb(target)
     picture = source.read()
@@ -192,9 +217,7 @@ def _stored(source: Source, target: Path) -> np.ndarray:
     scale = min(1.0, SIZE / max(picture.shape[:2]))
     picture = resize(picture, tuple(max(1, round(side * scale)) for side in picture.shape[:2]))
     if min(picture.shape[:2]) < 16:
-        raise InputError(f"it is {picture.shape[1]}x{picture.shape[0]} px: too small")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_png(target, picture)
+        raise InputError(f"it is {shape(picture)} px: too small")
     return picture
 
 
@@ -235,7 +258,7 @@ def estimator(model: str | os.PathLike = DEPTH_MODEL, revision: str | None = Non
     def estimate(pictures: list[np.ndarray]) -> Iterator[np.ndarray]:
         for picture, answer in zip(pictures, run([Image.fromarray(p) for p in pictures], batch_size=len(pictures)), strict=True):
             depth = resize(answer["predicted_depth"].squeeze().float().numpy(), picture.shape[:2])
-            yield (depth - depth.min()) / max(float(np.ptp(depth)), 1e-6)
+            yield (depth - depth.min()) / (np.ptp(depth) or 1.0)
 
     estimate.name = {"model": str(model), "revision": revision or getattr(run.model.config, "_commit_hash", None)}
     return estimate
