@@ -7,6 +7,8 @@ PROFILE ?= quick
 NAME ?=
 SHIP ?=
 PARAMS ?=
+WEIGHTS ?=
+OUT ?= runs/evaluation
 
 .DEFAULT_GOAL := help
 
@@ -38,6 +40,12 @@ bench: $(READY)  ## speed beside the source's way
 train: $(READY)  ## train the shipped weights into runs/train, resuming (SHIP=1 also writes assets/weights)
 	$(BIN)/python benchmarks/train_shipped.py $(if $(SHIP),--ship)
 
+evaluate: $(READY)  ## score weights on the test split into runs/evaluation (WEIGHTS=..., OUT=...)
+	$(BIN)/python -m eva_helpers.evaluate --out $(OUT) $(if $(WEIGHTS),--weights $(WEIGHTS))
+
+variants: $(READY)  ## train variants of network, data, losses and schedule; resumes; about three minutes each
+	$(BIN)/python benchmarks/variants.py
+
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(BIN)/python -m jupyter lab notebooks
 
@@ -53,4 +61,4 @@ park:  ## render the embedded park with Blender (needs the `render` extra, Pytho
 clean:  ## remove the environment and caches; runs/ stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info
 
-.PHONY: help setup run test bench train lab park clean
+.PHONY: help setup run test bench train evaluate variants lab park clean

@@ -66,6 +66,17 @@ def parse(pairs: list[list[str]]) -> dict[str, object]:
     return values
 
 
+def from_file(path: str | None) -> dict[str, object]:
+    """Parameters of a JSON file; InputError when it cannot be read or is no object."""
+    try:
+        values = json.loads(Path(path).read_text()) if path else {}
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(f'{path} is no parameter file ({error}): expected JSON such as {{"EPOCHS": 3}}.') from None
+    if not isinstance(values, dict):
+        raise InputError(f'{path} is no parameter file: expected JSON such as {{"EPOCHS": 3}}.')
+    return values
+
+
 def parameters(paths: list[Path], profile: str, given: dict[str, object], run: Path) -> dict[Path, dict[str, object]]:
     """What each notebook gets.
 
@@ -152,10 +163,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="for every notebook that has it"
     )
+    parser.add_argument("-f", "--file", metavar="JSON", help="parameters from a file, e.g. a weighting that was tuned by hand")
     options = parser.parse_args(arguments)
     try:
         paths = notebooks(options.only)
-        given = parse(options.parameter)
+        given = from_file(options.file) | parse(options.parameter)
         parameters(paths, options.profile, given, Path())  # refuse before anything is made
         run = new_run(options.name or f"{options.profile}-{time.strftime('%Y%m%d-%H%M')}", options.out)
         plan = parameters(paths, options.profile, given, run)

@@ -163,3 +163,14 @@ def test_a_failing_notebook_fails_the_run(tmp_path, capsys):
 def test_a_run_never_overwrites_another(tmp_path):
     first, second = (assets.new_run("same", tmp_path) for _ in range(2))
     assert first != second and first.is_dir() and second.is_dir()
+
+
+def test_parameters_come_from_a_file_too(tmp_path, capsys):
+    path = tmp_path / "weights.json"
+    path.write_text('{"MASK_WEIGHT": 0.5, "EPOCHS": 3}')
+    assert runner.from_file(str(path)) | runner.parse([["EPOCHS", "4"]]) == {"MASK_WEIGHT": 0.5, "EPOCHS": 4}
+    for text in ("nonsense", "[1]"):
+        path.write_text(text)
+        assert runner.main(["--profile", "smoke", "--out", str(tmp_path / "out"), "-f", str(path)]) == 2
+        assert "no parameter file" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

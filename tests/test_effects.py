@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from eva_helpers import effects
+from eva_helpers.images import InputError
+
+
+@pytest.fixture
+def scene():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (80, 100, 3), dtype=np.uint8)
+    mask = np.zeros((80, 100), np.float32)
+    mask[40:70, 30:60] = 1
+    depth = np.tile(np.linspace(0, 0.6, 80, dtype=np.float32)[:, None], (1, 100))
+    depth[mask > 0] = 0.5
+    return image, mask, depth
+
+
+def sharpness(photo: np.ndarray) -> float:
+    return float(np.abs(np.diff(photo.astype(float), axis=1)).mean())
+
+
+def test_a_cutout_is_the_image_with_the_mask_as_alpha(scene):
+    image, mask, _ = scene
+    made = effects.cutout(image, mask)
+    assert made.shape == (80, 100, 4) and np.array_equal(made[..., :3], image) and np.array_equal(made[..., 3], mask * 255)
+
+
+def test_another_background(scene):
+    image, mask, _ = scene
+    made = effects.replace_background(image, mask, np.full((40, 50, 3), 7, np.uint8))
+    assert np.array_equal(made[mask == 1], image[mask == 1]) and (made[mask == 0] == 7).all()
+    half = effects.replace_background(np.full_like(image, 100), np.full_like(mask, 0.5), np.full_like(image, 200))
+    assert (half == 150).all()
+
+
+def test_blur_grows_with_the_distance_from_the_object(scene):
+    image, mask, depth = scene
+    made = effects.portrait(image, mask, depth)
+    assert np.array_equal(made[mask == 1], image[mask == 1]), "the object stays sharp"
+    far, level = sharpness(made[:10]), sharpness(made[64:69, 65:])  # depth 0 and about 0.5
+    assert far < 0.5 * sharpness(image) and level > 2 * far
+
+
+def test_the_object_does_not_bleed(scene):
+    image, mask, depth = scene
+    image[:], image[mask == 1] = 60, 250
+    assert effects.portrait(image, mask, depth)[mask == 0].max() < 90
+
+
+def test_without_an_object_the_nearest_is_sharp(scene):
+    image, mask, _ = scene
+    made = effects.portrait(image, np.zeros_like(mask), np.tile(np.linspace(0, 1, 80, dtype=np.float32)[:, None], (1, 100)))
+    assert sharpness(made[-4:]) > 2 * sharpness(made[:10])
+
+
+def test_foreign_maps_are_refused(scene):
+    image, mask, depth = scene
+    for call in (lambda: effects.cutout(image, mask[1:]), lambda: effects.portrait(image, mask, depth[:, 1:])):
+        with pytest.raises(InputError, match="same size"):
+            call()
