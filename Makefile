@@ -33,6 +33,9 @@ test: $(READY)  ## lint and the whole test suite, notebooks included
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
 
+test-colab: $(READY)  ## run every notebook as on a fresh Colab machine (downloads about 3 GB once)
+	$(BIN)/python tests/colab.py
+
 bench: $(READY)  ## speed beside the source's way
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/files.py
@@ -61,4 +64,4 @@ park:  ## render the embedded park with Blender (needs the `render` extra, Pytho
 clean:  ## remove the environment and caches; runs/ stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info
 
-.PHONY: help setup run test bench train evaluate variants lab park clean
+.PHONY: help setup run test test-colab bench train evaluate variants lab park clean

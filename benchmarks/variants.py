@@ -75,6 +75,8 @@ def variants() -> dict[str, dict]:
         "losses: mask and depth 0.7 / 0.3": {"weights": {"mask": 0.7, "depth": 0.3}},
         "losses: L1 0.1 (as the source)": {"weights": {"l1": 0.1}},
         "losses: scale-and-shift-invariant, L1 0.5": {"weights": {"ssi": 1.0, "l1": 0.5, "ssim": 0.0, "edge": 0.0}},
+        "losses: mask alone": {"weights": {"mask": 1.0, "depth": 0.0}},
+        "losses: depth alone": {"weights": {"mask": 0.0, "depth": 1.0}},
         "losses: uncertainty": {"training": {"balance": "uncertainty"}},
         "losses: geometric": {"training": {"balance": "geometric"}},
         "training: no averaged weights": {"training": {"ema": 0.0}},

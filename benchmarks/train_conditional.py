@@ -1,0 +1,90 @@
+"""Train the loss-conditional network that notebook 06 plays with, and check that it is honest: `python benchmarks/train_conditional.py`.
+
+One network is trained with loss weights drawn at random; then, for comparison, dedicated networks with the same budget at a few fixed
+weightings. Everything is scored on the validation split at 64 px. Resumes after the last finished epoch; `--ship` writes
+`assets/weights/conditional.safetensors`, and the comparison goes to `benchmarks/results/conditional.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from train_shipped import DATA, commit, say
+
+from eva_helpers import assets, dataset, losses, metrics, training, widgets
+from eva_helpers.losses import LossWeights
+from eva_helpers.model import ConditionalNet, MaskDepthNet, ModelConfig
+
+SIZE, BATCH, LR, VALIDATION = 64, 32, 3e-3, 512
+TARGET = assets.WEIGHTS.parent / "conditional.safetensors"
+RESULTS = Path(__file__).parent / "results" / "conditional.json"
+DEDICATED = {  # name -> weighting; Dice counts as much as BCE everywhere
+    "mask above all": LossWeights(0.9, 0.1, 1.0, 1.0, 1.0),
+    "the usual": LossWeights(),
+    "depth above all": LossWeights(0.1, 0.9, 1.0, 1.0, 1.0),
+    "L1 above all": LossWeights(0.3, 0.7, 0.1, 0.1, 1.0),
+}
+
+
+def normalised(weights: LossWeights) -> LossWeights:
+    """The same weighting at the scale of the conditional training: all parts sum to 1."""
+    mask, *depth = losses.condition(weights).tolist()
+    return LossWeights(mask, 1 - mask, *(part / (1 - mask) for part in depth))
+
+
+def train(catalogue, net, kind, folder: Path, weights: LossWeights, epochs: int, samples: int, validation: list) -> training.Trainer:
+    """One training with its own folder; resumes."""
+    pairs = dataset.CompositeDataset(catalogue, size=SIZE, augment=True, **DATA)
+    loader = dataset.loader(pairs, BATCH, samples=samples, seed=0)
+    config = training.TrainingConfig(epochs=epochs, lr=LR, ema=0.998, seed=0)
+    trainer = kind(net, loader, validation, folder, config, weights, z_near=catalogue.z_near, resume=True, say=say)
+    trainer.fit()
+    return trainer
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--samples", type=int, default=8192, help="an epoch")
+    parser.add_argument("--validation", type=int, default=VALIDATION)
+    parser.add_argument("--out", type=Path, default=assets.ROOT / "runs" / "conditional")
+    parser.add_argument("--json", type=Path, default=RESULTS)
+    parser.add_argument("--ship", action="store_true", help="also write assets/weights/conditional.safetensors")
+    options = parser.parse_args(arguments)
+    catalogue, made_at = assets.load_catalogue(), commit()
+    held = dataset.CompositeDataset(catalogue, "validation", "validation", size=SIZE, strength=1.0, seed=0)
+    validation = list(dataset.loader(dataset.fixed_sample(held, options.validation, 0), 64))
+    budget = (options.epochs, options.samples, validation)
+    torch.manual_seed(0)
+    net = ConditionalNet(ModelConfig(conditional=True))
+    net.usual.copy_(losses.condition(LossWeights()))
+    trainer = train(catalogue, net, training.ConditionalTrainer, options.out / "conditional", LossWeights(), *budget)
+    training.save_weights(trainer.averaged.module, options.out / TARGET.name, half=True)
+    if options.ship:
+        training.save_weights(trainer.averaged.module, TARGET, half=True)
+    conditional = training.load_weights(options.out / TARGET.name)
+    rows = []
+    for name, weights in DEDICATED.items():
+        torch.manual_seed(0)
+        folder = options.out / name.replace(" ", "-")
+        alone = train(catalogue, MaskDepthNet(), training.Trainer, folder, normalised(weights), *budget)
+        dedicated = metrics.summary(metrics.evaluate(metrics.network(alone.averaged.module), validation, catalogue.z_near))
+        answer = widgets.tradeoff(conditional, validation, catalogue.z_near, [weights])[0]
+        answer.pop("weights")
+        rows.append({"name": name, "weights": asdict(weights), "conditional": answer, "dedicated": dedicated})
+        for key in ("mask_iou", "depth_rmse_std"):
+            change = answer[key] / dedicated[key] - 1
+            say(f"{name:<18}{key:<16} conditional {answer[key]:.4f}   dedicated {dedicated[key]:.4f}   {change:+.1%}")
+    settings = {"epochs": options.epochs, "samples": options.samples, "size": SIZE, "data": DATA, "commit": made_at}
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps({"settings": settings, "rows": rows}, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
