@@ -33,6 +33,8 @@ SOURCE_PER_BACKGROUND = 4000  # the source: 100 cut-outs x 20 positions x {plain
 FOLDERS = ("bg", "fg_bg", "fg_bg_mask", "depthmap")
 COLUMNS = ("number", "image", "mask", "depth", "background", "scene", "cutout", "position", "flip", "item", "seed")
 FAST_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # newer than 4.9: one filter for all rows instead of trying five on each, twice as fast
+    FAST_PNG += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
 CHUNK = 200  # composites that are written, or packed, between two records of progress
 
 
