@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from eva_helpers import assets, dataset, metrics, training
 from eva_helpers.augment import cast_shadow
-from eva_helpers.images import InputError
+from eva_helpers.images import InputError, command_line
 
 UNSEEN = "unseen background, unseen object"
 NETWORK, SUBTRACTION, BACKGROUND = "network", "subtraction / constant depth", "network's depth of the background"
@@ -176,8 +176,9 @@ def lines(result: dict) -> str:
     return "\n\n".join(parts)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit status: 0, or 2 with one sentence on standard error for input that cannot be used."""
+@command_line
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m eva_helpers.evaluate", description=__doc__.splitlines()[0])
     parser.add_argument("--weights", help="weights file (default: the shipped one)")
     parser.add_argument("--catalogue", help="folder of another catalogue (default: the embedded park)")
@@ -189,25 +190,20 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("MPLBACKEND", "agg")
     from eva_helpers import plots
 
-    try:
-        path = options.out / "evaluation.json"
-        if path.exists():
-            raise InputError(f"{path} is there already and would be overwritten: choose another --out folder.")
-        if min(options.sizes) < 32 or options.samples < 1:
-            raise InputError(f"--sizes {options.sizes} --samples {options.samples}: expected at least 32 px and one sample.")
-        net = training.load_weights(options.weights or assets.WEIGHTS)
-        catalogue = assets.load_catalogue(options.catalogue or assets.PARK)
-        result = report(net, catalogue, tuple(sorted(options.sizes)), options.samples, options.seed, progress=True)
-        options.out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=1) + "\n")
-        for size, card in result["robustness"].items():
-            plots.save(plots.robustness(card, f"unseen pairs, {size}"), options.out, "robustness")
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    path = options.out / "evaluation.json"
+    if path.exists():
+        raise InputError(f"{path} is there already and would be overwritten: choose another --out folder.")
+    if min(options.sizes) < 32 or options.samples < 1:
+        raise InputError(f"--sizes {options.sizes} --samples {options.samples}: expected at least 32 px and one sample.")
+    net = training.load_weights(options.weights or assets.WEIGHTS)
+    catalogue = assets.load_catalogue(options.catalogue or assets.PARK)
+    result = report(net, catalogue, tuple(sorted(options.sizes)), options.samples, options.seed, progress=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    for size, card in result["robustness"].items():
+        plots.save(plots.robustness(card, f"unseen pairs, {size}"), options.out, "robustness")
     print(lines(result))
     print("wrote", path)
-    return 0
 
 
 if __name__ == "__main__":

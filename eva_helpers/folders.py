@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from eva_helpers.assets import PARK, SPLITS, load_catalogue, resize
 from eva_helpers.dataset import PLACEMENTS, CompositeDataset, statistics, to_tensors
-from eva_helpers.images import InputError, open_image, read_map
+from eva_helpers.images import InputError, command_line, open_image, read_map
 
 SOURCE_PER_BACKGROUND = 4000  # the source: 100 cut-outs x 20 positions x {plain, flipped} for each background
 FOLDERS = ("bg", "fg_bg", "fg_bg_mask", "depthmap")
@@ -316,6 +316,7 @@ def _merge(folder: Path, parts: Path, count: int) -> Path:
 # --- the command line -----------------------------------------------------------------------------------------------------------------
 
 
+@command_line
 def main(arguments: list[str] | None = None) -> int:
     """`python -m eva_helpers.dataset write | pack | statistics`; exit status 2 with one sentence for what cannot be done."""
     parser = argparse.ArgumentParser(prog="python -m eva_helpers.dataset", description="Write composites as files, or pack such files.")
@@ -346,9 +347,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return {"write": _write_command, "pack": _pack_command, "statistics": _statistics_command}[options.command](options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("stopped; the same command continues", file=sys.stderr)
         return 130

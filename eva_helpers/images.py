@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,20 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 class InputError(ValueError):
     """Something given from outside cannot be used; the message says what, what was expected and the remedy."""
+
+
+def command_line(main: Callable[[list[str] | None], int | None]) -> Callable[[list[str] | None], int]:
+    """Make `main(arguments)` a command line: input that cannot be used becomes one sentence on standard error and exit status 2."""
+
+    @functools.wraps(main)
+    def run(arguments: list[str] | None = None) -> int:
+        try:
+            return main(arguments) or 0
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+
+    return run
 
 
 def open_image(path: str | os.PathLike, at_least: int = 0) -> Image.Image:

@@ -26,7 +26,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from eva_helpers.assets import SPLITS, Catalogue, load_catalogue, resize, shape
-from eva_helpers.images import InputError, read_map, read_rgb, read_rgba, write_png
+from eva_helpers.images import InputError, command_line, read_map, read_rgb, read_rgba, write_png
 
 SIZE = 512  # longer side of what is stored: training crops are 64-280 px
 SHARES = (0.7, 0.1, 0.2)  # of photos: train, validation, test
@@ -285,8 +285,9 @@ def label_depth(out: str | os.PathLike, estimate: Callable, batch: int = 8, prog
     return load_catalogue(out)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit status: 0, or 2 with one sentence on standard error for input that cannot be used."""
+@command_line
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m eva_helpers.photos", description="Build a catalogue from real photographs.")
     parser.add_argument("out", type=Path, help="folder of the new catalogue")
     where = parser.add_mutually_exclusive_group(required=True)
@@ -298,20 +299,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, default=500, help="photos of each kind from the public data sets")
     parser.add_argument("--seed", type=int, default=0, help="of the split")
     options = parser.parse_args(arguments)
-    try:
-        name = "folder" if options.folder else "pets+places"
-        print(f"licence: {LICENCES[name]}")
-        sources = of_folder(options.folder) if options.folder else of_datasets(options.download, limit=options.limit)
-        catalogue = build(options.out, sources, name, options.seed, progress=True)
-        print(f"{len(catalogue.scenes)} backgrounds and {len(catalogue.cutouts)} cut-outs in {options.out}")
-        if (options.out / "unusable.csv").exists():
-            print(f"left out: see {options.out / 'unusable.csv'}")
-        if options.depth:
-            label_depth(options.out, estimator(options.depth_model, options.revision), progress=True)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    name = "folder" if options.folder else "pets+places"
+    print(f"licence: {LICENCES[name]}")
+    sources = of_folder(options.folder) if options.folder else of_datasets(options.download, limit=options.limit)
+    catalogue = build(options.out, sources, name, options.seed, progress=True)
+    print(f"{len(catalogue.scenes)} backgrounds and {len(catalogue.cutouts)} cut-outs in {options.out}")
+    if (options.out / "unusable.csv").exists():
+        print(f"left out: see {options.out / 'unusable.csv'}")
+    if options.depth:
+        label_depth(options.out, estimator(options.depth_model, options.revision), progress=True)
 
 
 if __name__ == "__main__":

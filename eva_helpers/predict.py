@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from eva_helpers.assets import WEIGHTS, resize, shape
-from eva_helpers.images import InputError, read_rgb, to_rgb, write_png
+from eva_helpers.images import InputError, command_line, read_rgb, to_rgb, write_png
 from eva_helpers.pairing import PairCheck, check_pair
 from eva_helpers.pairing import align as aligned
 
@@ -154,8 +154,9 @@ def predict_images(modelpath, filepath, bg, image) -> Prediction:
     return prediction
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit status: 0, or 2 with one sentence on standard error for input that cannot be used."""
+@command_line
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m eva_helpers.predict", description="Mask and depth of an object from two photos.")
     parser.add_argument("--background", required=True, help="photo of the empty scene")
     parser.add_argument("--image", required=True, help="photo of the same scene with the object")
@@ -165,17 +166,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--align", action="store_true", help="first move and brighten the background to match the image")
     options = parser.parse_args(arguments)
     os.environ.setdefault("MPLBACKEND", "agg")  # a command line needs no window
-    try:
-        pair = load_pair(options.background, options.image, force=options.resize)
-        prediction = Predictor.load(options.weights)(*pair, align=options.align)
-        if prediction.check.problems:
-            print(f"{'aligned' if options.align else 'warning'}: {prediction.check.verdict}", file=sys.stderr)
-        for path in prediction.save(options.out):
-            print(path)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    pair = load_pair(options.background, options.image, force=options.resize)
+    prediction = Predictor.load(options.weights)(*pair, align=options.align)
+    if prediction.check.problems:
+        print(f"{'aligned' if options.align else 'warning'}: {prediction.check.verdict}", file=sys.stderr)
+    for path in prediction.save(options.out):
+        print(path)
 
 
 if __name__ == "__main__":
