@@ -81,8 +81,8 @@ class Catalogue:
     pairs: tuple[Pair, ...] = ()
 
     def backgrounds(self, split: str | None = None) -> list[Scene]:
-        """Scenes of one split ("train", "validation", "test"), or all with None."""
-        return _of_split(self.scenes, split, f"{self.folder}: no background")
+        """Scenes of one split ("train", "validation", "test"), or all of them with None; views that only true pairs use are left out."""
+        return _of_split(tuple(scene for scene in self.scenes if scene.split in SPLITS), split, f"{self.folder}: no background")
 
     def objects(self, split: str | None = None) -> list[Cutout]:
         """Cut-outs of one split, or all with None."""

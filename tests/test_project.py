@@ -61,7 +61,8 @@ def test_opencv_is_installed_once():
 
 def test_what_the_package_imports_is_declared():
     modules = {"cv2": "opencv-python-headless", "PIL": "pillow"}
-    declared = {canonicalize_name(requirement.name) for requirement in WANTED}
+    optional = map(Requirement, PROJECT["project"]["optional-dependencies"]["photos"])
+    declared = {canonicalize_name(requirement.name) for requirement in (*WANTED, *optional)}
     for path in (ROOT / "eva_helpers").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -79,13 +80,19 @@ def test_modules_import_only_from_those_above():
         "dataset",
         "folders",
         "packing",
+        "photos",
         "model",
         "losses",
         "metrics",
         "training",
+        "evaluate",
+        "pairing",
         "predict",
+        "effects",
         "plots",
+        "widgets",
     ]
+    assert {path.stem for path in (ROOT / "eva_helpers").glob("*.py")} == {*order, "__init__"}
     for number, name in enumerate(order):
         tree = ast.parse((ROOT / "eva_helpers" / f"{name}.py").read_text())
         for node in tree.body:  # at module level; `predict` reaches training and plots inside functions

@@ -220,6 +220,7 @@ def hideout_view(park: scenes.Park, options: argparse.Namespace) -> tuple[dict, 
         return next(entry for entry in entries if entry["id"] == name), thing
     with quiet():
         entry = scenes.render_view(park, view, options.out, options.size, options.samples)
+    entry["split"] = "pairs"  # composites are not made on it: its like is in no training scene
     common.record(options.out, "scenes", entry)
     return entry, thing
 
