@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         answer.pop("weights")
         rows.append({"name": name, "weights": asdict(weights), "conditional": answer, "dedicated": dedicated})
         for key in ("mask_iou", "depth_rmse_std"):
-            change = answer[key] / dedicated[key] - 1
+            change = answer[key] / max(dedicated[key], 1e-9) - 1
             say(f"{name:<18}{key:<16} conditional {answer[key]:.4f}   dedicated {dedicated[key]:.4f}   {change:+.1%}")
     settings = {"epochs": options.epochs, "samples": options.samples, "size": SIZE, "data": DATA, "commit": made_at}
     options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,7 @@ def test_a_crop_is_the_same_part_of_the_four_maps(maps):
         zoom = out["depth"][0, 0] / out["mask"][0, 0]  # the darkest corner is not cut off
         zooms.add(round(float(zoom), 3))
         assert np.allclose(out["depth"], np.minimum(out["mask"] * zoom, 1), atol=1e-5), "the inverse depth grows with the zoom"
-    assert len(zooms) == 30 and min(zooms) > 0.9 and max(zooms) <= 2.3
+    assert len(zooms) > 12 and min(zooms) > 0.9 and max(zooms) <= 2.3
 
 
 def test_colours_change_both_photos_alike(maps):
