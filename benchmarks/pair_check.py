@@ -18,6 +18,7 @@ from photo_pack import composites
 
 from eva_helpers import metrics, predict
 from eva_helpers.evaluate import exposure, jpeg, misalignment, noise
+from eva_helpers.images import command_line
 from eva_helpers.pairing import check_pair
 
 DAMAGES = {  # name -> what happens to (background, image, mask) with the random numbers, and whether the check should complain
@@ -29,16 +30,14 @@ DAMAGES = {  # name -> what happens to (background, image, mask) with the random
 }
 
 
-def main() -> int:
+@command_line
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--weights")
     parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    if not all((options.folder / name).is_dir() for name in ("bg", "fg")):
-        print(f"error: {options.folder} holds no bg/ and fg/: give a folder of photographs and cut-outs.", file=sys.stderr)
-        return 2
+    options = parser.parse_args(arguments)
     triples, predictor = composites(options.folder, options.count, 0), predict.Predictor.load(options.weights)
     result: dict = {"count": len(triples)}
     wrong = [bool(check_pair(triples[(n + 7) % len(triples)][0], image).problems) for n, (_, image, _) in enumerate(triples)]
@@ -70,7 +69,6 @@ def main() -> int:
     print(f"one check of 640 x 480: {np.median(times):.1f} ms")
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
-    return 0
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from eva_helpers import assets, metrics, training
 from eva_helpers.evaluate import exposure, jpeg, misalignment, noise
+from eva_helpers.images import InputError, command_line
 
 SIZE = 220
 WAYS = {  # name -> the changes, each a function and its level
@@ -31,7 +32,13 @@ WAYS = {  # name -> the changes, each a function and its level
 
 
 def composites(folder: Path, count: int, seed: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """`count` triples background, image uint8 (220, 220, 3), mask float32 (220, 220), an object of 15 to 70 % of the frame each."""
+    """`count` triples background, image uint8 (220, 220, 3), mask float32 (220, 220), an object of 15 to 70 % of the frame each.
+
+    Raises:
+        InputError: `folder` has no bg/ or no fg/.
+    """
+    if not all((folder / name).is_dir() for name in ("bg", "fg")):
+        raise InputError(f"{folder} holds no bg/ and fg/: give a folder of photographs and cut-outs.")
     rng, made = np.random.default_rng(seed), []
     photos, cutouts = (sorted((folder / name).iterdir()) for name in ("bg", "fg"))
     for _ in range(count):
@@ -58,17 +65,15 @@ def degraded(triple: tuple, way: str, seed: int) -> tuple[torch.Tensor, torch.Te
     return *photos, torch.from_numpy(mask)[None, None]
 
 
-def main() -> int:
+@command_line
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    options = parser.parse_args()
-    if not all((options.folder / name).is_dir() for name in ("bg", "fg")):
-        print(f"error: {options.folder} holds no bg/ and fg/: give a folder of photographs and cut-outs.", file=sys.stderr)
-        return 2
+    options = parser.parse_args(arguments)
     predict = metrics.network(training.load_weights(options.weights or assets.WEIGHTS))
     triples, result = composites(options.folder, options.count, options.seed), {}
     print(f"{'':<14}{'Dice':>8}{'worst tenth':>13}{'subtraction':>13}   {len(triples)} composites")
@@ -85,7 +90,6 @@ def main() -> int:
         print(f"{way:<14}{result[way]['dice']:>8.4f}{result[way]['worst_tenth']:>13.4f}{result[way]['subtraction']:>13.4f}", flush=True)
     if options.json:
         options.json.write_text(json.dumps(result | {"count": len(triples)}, indent=1) + "\n")
-    return 0
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from eva_helpers import metrics
 from eva_helpers.assets import ROOT, resize
-from eva_helpers.images import InputError, read_map
+from eva_helpers.images import InputError, command_line, read_map
 from eva_helpers.predict import load_pair
 
 
@@ -62,17 +62,14 @@ def _map(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(array.astype(np.float32))[None, None]
 
 
-def main() -> int:
+@command_line
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights")
     parser.add_argument("--json", type=Path, help="also write every figure to this file")
-    options = parser.parse_args()
-    try:
-        pairs = quadruples(options.folder)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    options = parser.parse_args(arguments)
+    pairs = quadruples(options.folder)
     try:
         rows = {name: measure(parts, options.weights) for name, parts in tqdm(pairs.items())}
     except subprocess.CalledProcessError as error:

@@ -88,7 +88,7 @@ class CompositeDataset(Dataset):
         self.canvas = math.ceil(size * MARGIN) if augment else size
         self.size, self.geometry = size, geometry() if augment else None
         self.capture, self.contact_shadow = CaptureDifferences(strength), contact_shadow
-        self.variety, self.colours = variety, colours()
+        self.variety, self.colours = variety, colours() if variety else None
         self._scenes, self._cutouts = {}, {}
 
     def __len__(self) -> int:
@@ -124,23 +124,23 @@ class CompositeDataset(Dataset):
             return {"background": background, "image": background.copy(), "mask": np.zeros_like(depth), "depth": depth.copy()}
         sample = {"background": background, "image": background, "mask": np.zeros_like(depth), "depth": depth}
         sample = self._add(sample, self.objects[cutout], self._cutout(cutout), ground, focal, flip, rng)
-        if rng.random() < SECOND * self.variety:
+        if self.variety and rng.random() < SECOND * self.variety:
             other = int(rng.integers(len(self.objects)))
             sample = self._add(sample, self.objects[other], self._cutout(other), ground, focal, bool(rng.integers(2)), rng)
         return sample
 
     def _add(self, sample: dict, item: Cutout, levels: list, ground: np.ndarray, focal: float | None, flip: bool, rng) -> dict:
         """The sample with one more object in it: `item`, or a stranger in its place."""
-        recolour = recolouring(rng) if rng.random() < RECOLOURED * self.variety else None
-        if rng.random() < STRANGERS * self.variety:
+        recolour = recolouring(rng) if self.variety and rng.random() < RECOLOURED * self.variety else None
+        if self.variety and rng.random() < STRANGERS * self.variety:
             rgba = compose.stranger(rng, self.scene(int(rng.integers(len(self.scenes))))[0])
             height, width = rgba.shape[:2]
             metres = float(np.exp(rng.uniform(*np.log(STRANGER_HEIGHTS)))) / height
             item = replace(item, metres_per_pixel=metres, contact=(height - 1.0, width / 2))
             levels = [(rgba, np.zeros((height, width), np.float32))]
         place = self._place(rng, item, levels[0][0].shape[:2], sample["depth"], ground, focal, flip)
-        pasted = compose.paste(sample["image"], sample["depth"], *compose.level(levels, place), self.catalogue.z_near, recolour)
-        image, mask, depth = pasted
+        layers = compose.level(levels, place)
+        image, mask, depth = compose.paste(sample["image"], sample["depth"], *layers, self.catalogue.z_near, recolour)
         if place.grounded and self.contact_shadow:
             image = compose.contact_shadow(image, mask, place.foot, self.contact_shadow)
         return sample | {"image": image, "mask": np.maximum(sample["mask"], mask), "depth": depth}

@@ -164,12 +164,12 @@ def evaluate(predict, batches: Iterable[dict[str, Tensor]], z_near: float, full:
     return {key: torch.cat(values).numpy() for key, values in rows.items()}
 
 
-def network(net: torch.nn.Module, device: torch.device | str = "cpu"):
-    """`predict` for `evaluate` from a MaskDepthNet: sigmoid of the mask's logits, depth as it is."""
+def network(net: torch.nn.Module, device: torch.device | str = "cpu", *condition: Tensor):
+    """`predict` for `evaluate` from a MaskDepthNet: sigmoid of the mask's logits, depth as it is; `condition` goes to a ConditionalNet."""
 
     def predict(background: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         was_training = net.training
-        mask_logits, depth = net.eval()(background.to(device), image.to(device))
+        mask_logits, depth = net.eval()(background.to(device), image.to(device), *condition)
         net.train(was_training)
         return mask_logits.sigmoid().cpu(), depth.cpu()
 

@@ -26,6 +26,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from eva_helpers.assets import SPLITS, Catalogue, load_catalogue, resize, shape
+from eva_helpers.folders import put
 from eva_helpers.images import InputError, command_line, read_map, read_rgb, read_rgba, write_png
 
 SIZE = 512  # longer side of what is stored: training crops are 64-280 px
@@ -202,7 +203,7 @@ def build(out: str | os.PathLike, sources: list[Source], name: str = "folder", s
         with (out / "unusable.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("kind", "file", "reason"), *bad])
     head = {"name": name, "licence": LICENCES.get(name, "unknown"), "z_near": 1.0, "depth_encoding": {"kind": "inverse"}}
-    write_catalogue(out, head | entries)
+    put(out / "catalogue.json", json.dumps(head | entries, indent=1).encode())
     return load_catalogue(out)
 
 
@@ -227,13 +228,6 @@ def _split(items: list[dict], seed: int) -> None:
     held, test = (max(1, round(share * len(items))) for share in SHARES[1:])
     for place, number in enumerate(order):
         items[number]["split"] = "test" if place < test else "validation" if place < test + held else "train"
-
-
-def write_catalogue(out: Path, data: dict) -> None:
-    """`catalogue.json`, whole or not at all."""
-    partial = out / "catalogue.json.partial"
-    partial.write_text(json.dumps(data, indent=1) + "\n")
-    os.replace(partial, out / "catalogue.json")
 
 
 def estimator(model: str | os.PathLike = DEPTH_MODEL, revision: str | None = None) -> Callable[[list[np.ndarray]], Iterator[np.ndarray]]:
@@ -281,7 +275,7 @@ def label_depth(out: str | os.PathLike, estimate: Callable, batch: int = 8, prog
             write_png(path, np.rint(depth * 65535).astype(np.uint16))
             entry["depth"] = f"depth/{path.name}"
         data["depth_labels"] = getattr(estimate, "name", {"model": "unknown"})
-        write_catalogue(out, data)
+        put(out / "catalogue.json", json.dumps(data, indent=1).encode())
     return load_catalogue(out)
 
 

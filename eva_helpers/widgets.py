@@ -246,21 +246,15 @@ def preview(net: torch.nn.Module, examples: dict[str, torch.Tensor], weights: Lo
     except ValueError as error:
         raise InputError(str(error)) from None
     with torch.no_grad():
-        mask_logits, depth = net.eval()(examples["background"], examples["image"], vector)
-    return mosaic(examples, mask_logits.sigmoid(), depth)
+        return mosaic(examples, *metrics.network(net, "cpu", vector)(examples["background"], examples["image"]))
 
 
 def tradeoff(net: torch.nn.Module, batches: list[dict], z_near: float, weightings: list[LossWeights]) -> list[dict]:
     """Validation mask IoU and depth errors of a conditional network at every weighting, one row each with its `weights`."""
     rows = []
     for weights in weightings:
-        vector = condition(weights)
-
-        def predict(background: torch.Tensor, image: torch.Tensor, vector: torch.Tensor = vector) -> tuple[torch.Tensor, torch.Tensor]:
-            mask_logits, depth = net.eval()(background, image, vector)
-            return mask_logits.sigmoid(), depth
-
-        rows.append(metrics.summary(metrics.evaluate(predict, batches, z_near)) | {"weights": weights})
+        method = metrics.network(net, "cpu", condition(weights))
+        rows.append(metrics.summary(metrics.evaluate(method, batches, z_near)) | {"weights": weights})
     return rows
 
 

@@ -20,7 +20,7 @@ from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
 from eva_helpers.assets import new_run
-from eva_helpers.images import InputError
+from eva_helpers.images import InputError, command_line
 
 FOLDER = Path(__file__).resolve().parent
 TIMEOUT = 3600  # seconds a cell may take; a hanging cell must end some day
@@ -153,6 +153,7 @@ def metrics_table(run: Path) -> str:
     return "\n".join(f"{book:<{wide[0]}}  {name:<{wide[1]}}  {value:>10}" for book, name, value in shown)
 
 
+@command_line
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0; 1 when a notebook failed; 2 for arguments that cannot be used."""
     parser = argparse.ArgumentParser(description="Execute the notebook series through papermill.")
@@ -165,15 +166,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("-f", "--file", metavar="JSON", help="parameters from a file, e.g. a weighting that was tuned by hand")
     options = parser.parse_args(arguments)
-    try:
-        paths = notebooks(options.only)
-        given = from_file(options.file) | parse(options.parameter)
-        parameters(paths, options.profile, given, Path())  # refuse before anything is made
-        run = new_run(options.name or f"{options.profile}-{time.strftime('%Y%m%d-%H%M')}", options.out)
-        plan = parameters(paths, options.profile, given, run)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    paths = notebooks(options.only)
+    given = from_file(options.file) | parse(options.parameter)
+    parameters(paths, options.profile, given, Path())  # refuse before anything is made
+    run = new_run(options.name or f"{options.profile}-{time.strftime('%Y%m%d-%H%M')}", options.out)
+    plan = parameters(paths, options.profile, given, run)
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     done = []
     for number, (path, values) in enumerate(plan.items(), 1):

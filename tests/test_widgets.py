@@ -240,7 +240,7 @@ def test_the_preview_panel_follows_sliders_and_points(conditional, examples, tin
 
 
 def test_a_conditional_training_listens_to_its_weights(tiny, tmp_path, examples):
-    """Shown extreme weightings for a while, the network answers them differently, and better than with the opposite one."""
+    """After a while of drawn weightings the network answers two extremes differently, and its file brings a conditional network back."""
     pairs = dataset.CompositeDataset(tiny, size=32)
     torch.manual_seed(0)
     config = training.TrainingConfig(epochs=4, lr=5e-3, ema=0.9)
