@@ -40,14 +40,17 @@ bench: $(READY)  ## speed beside the source's way
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/files.py
 
-train: $(READY)  ## train the shipped weights into runs/train, resuming (SHIP=1 also writes assets/weights)
-	$(BIN)/python benchmarks/train_shipped.py $(if $(SHIP),--ship)
+train: $(READY)  ## train the shipped weights into runs/train, resuming (SHIP=1 also writes assets/weights; WEIGHTING=tuned.json)
+	$(BIN)/python benchmarks/train_shipped.py $(if $(SHIP),--ship) $(if $(WEIGHTING),--weighting $(WEIGHTING))
 
 evaluate: $(READY)  ## score weights on the test split into runs/evaluation (WEIGHTS=..., OUT=...)
 	$(BIN)/python -m eva_helpers.evaluate --out $(OUT) $(if $(WEIGHTS),--weights $(WEIGHTS))
 
 variants: $(READY)  ## train variants of network, data, losses and schedule; resumes; about three minutes each
 	$(BIN)/python benchmarks/variants.py
+
+conditional: $(READY)  ## train the loss-conditional network of notebook 06 and its dedicated rivals; resumes (SHIP=1 as above)
+	$(BIN)/python benchmarks/train_conditional.py $(if $(SHIP),--ship)
 
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(BIN)/python -m jupyter lab notebooks
@@ -64,4 +67,4 @@ park:  ## render the embedded park with Blender (needs the `render` extra, Pytho
 clean:  ## remove the environment and caches; runs/ stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info
 
-.PHONY: help setup run test test-colab bench train evaluate variants lab park clean
+.PHONY: help setup run test test-colab bench train evaluate variants conditional lab park clean

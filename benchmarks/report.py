@@ -123,7 +123,7 @@ def park() -> str:
         "seasons": count(s.info["season"] for s in scenes),
         "light": count(s.info["light"] for s in scenes),
         "in sight": count(kind for s in scenes for kind in s.info["kind"]),
-        "camera height, m": span([s.info["camera_height"] for s in scenes]),
+        "camera height, m": span([s.camera_height for s in scenes]),
         "pitch, degrees": span([s.info["pitch"] for s in scenes]),
         "focal length / width": span([s.focal / 256 for s in scenes]),
         "background, mean and std of R, G, B": f"{shorter(photos.mean((0, 1, 2)) / 255)}; {shorter(photos.std((0, 1, 2)) / 255)}",

@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from eva_helpers import assets, dataset, evaluate, training
+from eva_helpers import assets, dataset, evaluate, training, widgets
+from eva_helpers.images import command_line
 from eva_helpers.losses import LossWeights
 from eva_helpers.model import MaskDepthNet, ModelConfig, parameters
 
@@ -42,8 +43,8 @@ class Stage:
 
 STAGES = {
     "full": (
-        Stage("64px", {64: (32, 16384)}, epochs=12, lr=3e-3),
-        Stage("mixed", {64: (32, 3072), 128: (16, 1800), 224: (8, 1400)}, epochs=9, lr=1.5e-3),
+        Stage("64px", {64: (32, 16384)}, epochs=9, lr=3e-3),
+        Stage("mixed", {64: (32, 3072), 128: (16, 1800), 224: (8, 1400)}, epochs=9, lr=2e-3),
     ),
     "smoke": (Stage("64px", {64: (8, 16)}, 1, 1e-3), Stage("mixed", {64: (8, 8), 96: (4, 8)}, 1, 1e-3)),
 }
@@ -81,7 +82,9 @@ def loaders(catalogue: assets.Catalogue, stage: Stage, workers: int, seed: int) 
     )
 
 
-def train(catalogue: assets.Catalogue, stages: tuple[Stage, ...], folder: Path, workers: int, seed: int) -> MaskDepthNet:
+def train(
+    catalogue: assets.Catalogue, stages: tuple[Stage, ...], folder: Path, weights: LossWeights, workers: int, seed: int
+) -> MaskDepthNet:
     """All stages, each from the last weights of the one before; returns the last stage's best on validation."""
     net = None
     for number, stage in enumerate(stages):
@@ -94,7 +97,7 @@ def train(catalogue: assets.Catalogue, stages: tuple[Stage, ...], folder: Path, 
         batches = loaders(catalogue, stage, workers, seed)
         print(f"stage {stage.name}: {stage.epochs} epochs of {len(batches)} steps, sizes {', '.join(map(str, stage.parts))} px", flush=True)
         trainer = training.Trainer(
-            net, batches, validation, folder / stage.name, config, LossWeights(), z_near=catalogue.z_near, resume=True, say=say
+            net, batches, validation, folder / stage.name, config, weights, z_near=catalogue.z_near, resume=True, say=say
         )
         trainer.fit()
         net = training.load_weights(folder / stage.name / "last.safetensors")
@@ -138,7 +141,7 @@ def card(catalogue: assets.Catalogue, stages: tuple[Stage, ...], net: MaskDepthN
         "command": "make train",
         "seed": options.seed,
         "stages": [asdict(stage) for stage in stages],
-        "loss_weights": asdict(LossWeights()),
+        "loss_weights": asdict(options.weights),
         "minutes": minutes(options.out, stages),
         "torch": torch.__version__,
         "machine": platform.machine(),
@@ -146,17 +149,20 @@ def card(catalogue: assets.Catalogue, stages: tuple[Stage, ...], net: MaskDepthN
     }
 
 
-def main(arguments: list[str] | None = None) -> int:
+@command_line
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--profile", choices=STAGES, default="full")
-    parser.add_argument("--out", type=Path, default=assets.ROOT / "runs" / "train")
+    parser.add_argument("--out", type=Path, help="default: runs/train, or runs/train-NAME with a weighting")
     parser.add_argument("--workers", type=int, default=0, help="loader processes; on two cores the training needs both itself")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--weighting", metavar="JSON", help="loss weights, such as notebook 06 saves")
     parser.add_argument("--ship", action="store_true", help="also write assets/weights/small.safetensors and .json")
     options = parser.parse_args(arguments)
-    options.commit = commit()
+    options.out = options.out or assets.ROOT / "runs" / ("train" + (f"-{Path(options.weighting).stem}" if options.weighting else ""))
+    options.commit, options.weights = commit(), widgets.read_weights(options.weighting) if options.weighting else LossWeights()
     catalogue, stages = assets.load_catalogue(), STAGES[options.profile]
-    net = train(catalogue, stages, options.out, options.workers, options.seed)
+    net = train(catalogue, stages, options.out, options.weights, options.workers, options.seed)
     sizes, count = ((64, 224), EVALUATED) if options.profile == "full" else ((64,), 16)
     print(f"trained in {minutes(options.out, stages)} minutes; evaluating", flush=True)
     report = evaluate.report(net, catalogue, sizes, count, options.seed)
@@ -168,7 +174,6 @@ def main(arguments: list[str] | None = None) -> int:
         )
         print("wrote", target / assets.WEIGHTS.name)
     print(evaluate.lines(report))
-    return 0
 
 
 if __name__ == "__main__":

@@ -18,15 +18,31 @@ from eva_helpers.images import InputError, read_map, read_rgb, read_rgba
 ROOT = Path(os.environ.get("EVA_ROOT", Path(__file__).resolve().parent.parent))
 PARK = ROOT / "assets" / "park"
 WEIGHTS = ROOT / "assets" / "weights" / "small.safetensors"
+DRIVE = Path("/content/drive")  # where Colab mounts Google Drive
 GALLERY = ROOT / "assets" / "gallery"
 SPLITS = ("train", "validation", "test")
+FOCAL, HEIGHT = 0.8, 1.4  # of the standard camera: focal length / picture width, metres above the ground (about the park's medians)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """How metres become pixels and depth in one picture: a metre at distance z is `focal` / z pixels high and `unit` long in depth.
+
+    Distances are those of the *standard camera*. A picture does not tell how long its lens was and how high it was held: a camera at
+    half the height takes the same picture of the ground at half the distance. So labels that depend on both could only be learnt
+    by heart. As the labels are (Yin et al., 2023, do it for the focal length), z = z_metres * FOCAL * HEIGHT / (focal length / width *
+    camera height), which the horizon and the ground tell; `effects.metres` goes back.
+    """
+
+    focal: float
+    unit: float = 1.0
 
 
 @dataclass(frozen=True)
 class Scene:
     """One background: a view of an empty scene. `focal` is in pixels of the stored picture; `scene` names what views share.
 
-    Without `depth` it can train masks only.
+    `camera_height` is in metres. Without `depth` it can train masks only.
     """
 
     id: str
@@ -36,7 +52,15 @@ class Scene:
     depth: Path | None
     ground: Path | None = None
     focal: float | None = None
+    camera_height: float | None = None
     info: dict = field(default_factory=dict, compare=False)
+
+    def camera(self, width: int, size: int | None = None) -> Camera | None:
+        """Of the stored picture, `width` px wide, or of a copy that is `size` px wide; None where the focal length is unknown."""
+        if not self.focal:
+            return None
+        unit = FOCAL * width / self.focal * (HEIGHT / self.camera_height if self.camera_height else 1.0)
+        return Camera(self.focal * unit * (size or width) / width, unit)
 
 
 @dataclass(frozen=True)
@@ -69,7 +93,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Backgrounds, cut-outs and true pairs of one folder; `z_near` metres is depth 1.0 of the data contract."""
+    """Backgrounds, cut-outs and true pairs of one folder; `z_near`, in metres before the standard camera, is depth 1.0."""
 
     folder: Path
     name: str
@@ -140,22 +164,24 @@ def _inside(folder: Path, name: str) -> Path:
     return path
 
 
-def decode_depth(code: np.ndarray, encoding: dict, z_near: float) -> np.ndarray:
+def decode_depth(code: np.ndarray, encoding: dict, z_near: float, unit: float = 1.0) -> np.ndarray:
     """Stored 16-bit depth to the contract's inverse depth, float32 (H, W) in [0, 1], near = 1.
 
     `{"kind": "log", "near": a, "step": s}`: z = a * exp(s * (v - 1)) metres and v = 0 is infinitely far;
-    `{"kind": "inverse"}`: v / 65535 is z_near / z already.
+    `{"kind": "inverse"}`: v / 65535 is z_near / z already. `unit` is the Camera's, for stored metres.
     """
     if encoding["kind"] == "inverse":
         return code.astype(np.float32) / 65535.0
     if encoding["kind"] != "log":
         raise InputError(f"depth encoding {encoding['kind']!r} is unknown: expected 'log' or 'inverse'.")
-    inverse = z_near / encoding["near"] * np.exp(-encoding["step"] * (code.astype(np.float32) - 1.0))
+    inverse = z_near / (unit * encoding["near"]) * np.exp(-encoding["step"] * (code.astype(np.float32) - 1.0))
     return np.where(code == 0, 0.0, np.minimum(inverse, 1.0)).astype(np.float32)
 
 
-def read_background(catalogue: Catalogue, scene: Scene, size: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray, float | None]:
-    """A scene as `background` uint8 (H, W, 3), `depth` float32 (H, W) in [0, 1], `ground` bool (H, W) and `focal` in its pixels.
+def read_background(
+    catalogue: Catalogue, scene: Scene, size: int | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Camera | None]:
+    """A scene as `background` uint8 (H, W, 3), `depth` float32 (H, W) in [0, 1], `ground` bool (H, W) and its `camera`.
 
     A scene without depth labels has depth 0 everywhere. `size` resamples to (size, size) by area, so that a thin far branch fades
     instead of flickering.
@@ -164,18 +190,17 @@ def read_background(catalogue: Catalogue, scene: Scene, size: int | None = None)
         InputError: depth or ground have another size than the picture.
     """
     background = read_rgb(scene.image)
-    depth = np.zeros(background.shape[:2], np.float32)
+    depth, camera = np.zeros(background.shape[:2], np.float32), scene.camera(background.shape[1], size)
     if scene.depth:
-        depth = decode_depth(read_map(scene.depth), catalogue.depth_encoding, catalogue.z_near)
+        depth = decode_depth(read_map(scene.depth), catalogue.depth_encoding, catalogue.z_near, camera.unit if camera else 1.0)
     ground = read_map(scene.ground) > 127 if scene.ground else np.zeros(depth.shape, bool)
     for name, array in (("depth", depth), ("ground", ground)):
         if array.shape != background.shape[:2]:
             raise InputError(f"{getattr(scene, name)} is {shape(array)}, but {scene.image.name} is {shape(background)}: they must match.")
     if size is None:
-        return background, depth, ground, scene.focal
-    focal = scene.focal * size / background.shape[1] if scene.focal else None
+        return background, depth, ground, camera
     background, depth = (resize(array, (size, size)) for array in (background, depth))
-    return background, depth, cv2.resize(ground.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0, focal
+    return background, depth, cv2.resize(ground.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0, camera
 
 
 def read_cutout(catalogue: Catalogue, cutout: Cutout) -> tuple[np.ndarray, np.ndarray]:
@@ -199,7 +224,8 @@ def read_pair(catalogue: Catalogue, pair: Pair) -> dict[str, np.ndarray]:
     if scene is None:
         raise InputError(f"{catalogue.folder}/catalogue.json: pair {pair.id} names view {pair.scene}, which is not there.")
     sample = {"background": read_rgb(scene.image), "image": read_rgb(pair.image), "mask": read_map(pair.mask).astype(np.float32) / 255}
-    sample["depth"] = decode_depth(read_map(pair.depth), catalogue.depth_encoding, catalogue.z_near)
+    camera = scene.camera(sample["background"].shape[1])
+    sample["depth"] = decode_depth(read_map(pair.depth), catalogue.depth_encoding, catalogue.z_near, camera.unit if camera else 1.0)
     for name, array in sample.items():
         if array.shape[:2] != sample["image"].shape[:2]:
             raise InputError(f"pair {pair.id}: its {name} is {shape(array)}, its image {shape(sample['image'])}: they must match.")
@@ -233,8 +259,20 @@ def new_run(name: str, folder: str | os.PathLike | None = None) -> Path:
 
 
 def run_folder(run_dir: str | os.PathLike = "") -> Path:
-    """The folder a notebook writes to: `run_dir`, or `runs/by-hand` of the checkout when it is empty."""
+    """The folder a notebook writes to: `run_dir`, or `runs/by-hand` of the checkout when it is empty.
+
+    A folder on Google Drive (/content/drive/MyDrive/...) is mounted first: it outlives a Colab machine, and a training there resumes.
+
+    Raises:
+        InputError: a folder on Google Drive, but this is not Colab.
+    """
     path = Path(run_dir) if run_dir else ROOT / "runs" / "by-hand"
+    if path.is_relative_to(DRIVE) and not DRIVE.exists():
+        try:
+            from google.colab import drive
+        except ImportError:
+            raise InputError(f"{path} is on Google Drive, which only Colab mounts: give another RUN_DIR.") from None
+        drive.mount(str(DRIVE))
     path.mkdir(parents=True, exist_ok=True)
     return path
 

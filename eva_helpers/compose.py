@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from eva_helpers.assets import resize
+from eva_helpers.assets import Camera, resize
 
 IN_FRONT = 1.02  # an object placed without a floor is 2 % nearer than the nearest thing it covers
 OCCLUSION_SLACK = 0.15  # metres: what is nearer than the object by more than this hides it
@@ -17,9 +17,9 @@ SIZES = (0.12, 0.8)  # the object's longer side over the frame's: smaller is a s
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a cut-out goes: `scale` from cut-out to scene pixels, (top, left) of it in the scene, `z` metres at its contact point.
+    """Where a cut-out goes: `scale` from cut-out to scene pixels, (top, left) of it in the scene, `z` distance of its contact point.
 
-    `foot` is the scene row of that point, for objects that stand on something.
+    `foot` is the scene row of that point, for objects that stand on something; `unit` is the distance that a metre is (`assets.Camera`).
     """
 
     scale: float
@@ -29,6 +29,7 @@ class Placement:
     z: float
     grounded: bool
     foot: float = 0.0
+    unit: float = 1.0
 
 
 def scale_cutout(rgba: np.ndarray, relief: np.ndarray, scale: float, flip: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -90,7 +91,7 @@ def paste(
     if rows.start >= rows.stop or cols.start >= cols.stop:
         return image, mask, new_depth
     inner = (slice(rows.start - place.top, rows.stop - place.top), slice(cols.start - place.left, cols.stop - place.left))
-    rgb, alpha, z = rgb[inner], alpha[inner], np.maximum(place.z + relief[inner], 0.05)
+    rgb, alpha, z = rgb[inner], alpha[inner], np.maximum(place.z + place.unit * relief[inner], 0.05)
     under = depth[rows, cols]
     if place.grounded:
         visible = (under * (z - OCCLUSION_SLACK) <= z_near).astype(np.float32)
@@ -136,7 +137,7 @@ def place_grounded(
     shape: tuple[int, int],
     contact: tuple[float, float],
     metres_per_pixel: float,
-    focal: float,
+    camera: Camera,
     z_near: float,
     flip: bool,
 ) -> Placement | None:
@@ -144,19 +145,19 @@ def place_grounded(
 
     Args:
         ground: flat indices of the walkable pixels of the scene. depth: inverse depth (H, W). shape, contact: of the cut-out.
-        focal: in pixels of this scene array.
+        camera: of this scene array.
     """
     # Inverse depth at which the cut-out is as small, or as large, as an object should be.
-    unit = z_near * min(depth.shape) / (metres_per_pixel * focal * max(shape))
+    unit = z_near * min(depth.shape) / (metres_per_pixel * camera.focal * max(shape))
     there = depth.ravel()[ground]
     ground = ground[(there >= SIZES[0] * unit) & (there <= SIZES[1] * unit)]
     if len(ground) == 0:
         return None
     row, col = divmod(int(ground[rng.integers(len(ground))]), depth.shape[1])
     z = z_near / float(depth[row, col])
-    scale = metres_per_pixel * focal / z
+    scale = metres_per_pixel * camera.focal / z
     foot, middle = contact[0] * scale, (shape[1] - contact[1] if flip else contact[1]) * scale
-    return Placement(scale, round(row - foot), round(col - middle), flip, z, grounded=True, foot=row)
+    return Placement(scale, round(row - foot), round(col - middle), flip, z, grounded=True, foot=row, unit=camera.unit)
 
 
 def place_random(
@@ -164,7 +165,7 @@ def place_random(
     depth: np.ndarray,
     shape: tuple[int, int],
     metres_per_pixel: float | None,
-    focal: float | None,
+    camera: Camera | None,
     z_near: float,
     flip: bool,
     sizes: tuple[float, float] = SIZES,
@@ -181,8 +182,8 @@ def place_random(
     left = int(rng.integers(-w // 3, max(width - w + w // 3, 1 - w // 3)))
     covered = depth[max(0, top) : top + h, max(0, left) : left + w]
     nearest = float(covered.max(initial=1e-3)) * IN_FRONT
-    natural = z_near * scale / (metres_per_pixel * focal) if metres_per_pixel and focal else 0.0
-    return Placement(scale, top, left, flip, z_near / max(nearest, natural, 1e-3), grounded=False)
+    natural = z_near * scale / (metres_per_pixel * camera.focal) if metres_per_pixel and camera else 0.0
+    return Placement(scale, top, left, flip, z_near / max(nearest, natural, 1e-3), grounded=False, unit=camera.unit if camera else 1.0)
 
 
 def contact_shadow(image: np.ndarray, mask: np.ndarray, foot_row: float, strength: float) -> np.ndarray:

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, RandomSampler, Subset
 
 from eva_helpers import compose
-from eva_helpers.assets import Catalogue, Cutout, read_background, read_cutout, read_pair, resize
+from eva_helpers.assets import Camera, Catalogue, Cutout, read_background, read_cutout, read_pair, resize
 from eva_helpers.augment import MARGIN, CaptureDifferences, colours, crop, geometry, recolouring, seeded
 from eva_helpers.images import InputError
 
@@ -119,17 +119,17 @@ class CompositeDataset(Dataset):
 
     def _make(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         scene, cutout, _, flip = self.where(index)
-        background, depth, ground, focal = self.scene(scene)
+        background, depth, ground, camera = self.scene(scene)
         if self.empty and rng.random() < self.empty:
             return {"background": background, "image": background.copy(), "mask": np.zeros_like(depth), "depth": depth.copy()}
         sample = {"background": background, "image": background, "mask": np.zeros_like(depth), "depth": depth}
-        sample = self._add(sample, self.objects[cutout], self._cutout(cutout), ground, focal, flip, rng)
+        sample = self._add(sample, self.objects[cutout], self._cutout(cutout), ground, camera, flip, rng)
         if self.variety and rng.random() < SECOND * self.variety:
             other = int(rng.integers(len(self.objects)))
-            sample = self._add(sample, self.objects[other], self._cutout(other), ground, focal, bool(rng.integers(2)), rng)
+            sample = self._add(sample, self.objects[other], self._cutout(other), ground, camera, bool(rng.integers(2)), rng)
         return sample
 
-    def _add(self, sample: dict, item: Cutout, levels: list, ground: np.ndarray, focal: float | None, flip: bool, rng) -> dict:
+    def _add(self, sample: dict, item: Cutout, levels: list, ground: np.ndarray, camera: Camera | None, flip: bool, rng) -> dict:
         """The sample with one more object in it: `item`, or a stranger in its place."""
         recolour = recolouring(rng) if self.variety and rng.random() < RECOLOURED * self.variety else None
         if self.variety and rng.random() < STRANGERS * self.variety:
@@ -138,32 +138,32 @@ class CompositeDataset(Dataset):
             metres = float(np.exp(rng.uniform(*np.log(STRANGER_HEIGHTS)))) / height
             item = replace(item, metres_per_pixel=metres, contact=(height - 1.0, width / 2))
             levels = [(rgba, np.zeros((height, width), np.float32))]
-        place = self._place(rng, item, levels[0][0].shape[:2], sample["depth"], ground, focal, flip)
+        place = self._place(rng, item, levels[0][0].shape[:2], sample["depth"], ground, camera, flip)
         layers = compose.level(levels, place)
         image, mask, depth = compose.paste(sample["image"], sample["depth"], *layers, self.catalogue.z_near, recolour)
         if place.grounded and self.contact_shadow:
             image = compose.contact_shadow(image, mask, place.foot, self.contact_shadow)
         return sample | {"image": image, "mask": np.maximum(sample["mask"], mask), "depth": depth}
 
-    def _place(self, rng, item, size, depth, ground, focal, flip) -> compose.Placement:
+    def _place(self, rng, item, size, depth, ground, camera, flip) -> compose.Placement:
         grounded = self.placement == "grounded" or (self.placement == "mixed" and rng.random() < 0.5)
-        metric = item.metres_per_pixel and item.contact and focal
+        metric = item.metres_per_pixel and item.contact and camera
         if grounded and metric:
             place = compose.place_grounded(
-                rng, ground, depth, size, item.contact, item.metres_per_pixel, focal, self.catalogue.z_near, flip
+                rng, ground, depth, size, item.contact, item.metres_per_pixel, camera, self.catalogue.z_near, flip
             )
             if place:
                 return place
-        return compose.place_random(rng, depth, size, item.metres_per_pixel, focal, self.catalogue.z_near, flip)
+        return compose.place_random(rng, depth, size, item.metres_per_pixel, camera, self.catalogue.z_near, flip)
 
-    def scene(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float | None]:
-        """Background `number` at the dataset's size: RGB, inverse depth, flat indices of its walkable pixels, focal length in px."""
+    def scene(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, Camera | None]:
+        """Background `number` at the dataset's size: RGB, inverse depth, flat indices of its walkable pixels, camera."""
         if number not in self._scenes:
             scene = self.scenes[number]
-            background, depth, ground, focal = read_background(self.catalogue, scene, self.canvas)
+            background, depth, ground, camera = read_background(self.catalogue, scene, self.canvas)
             if self.placement != "random" and scene.ground and not ground.any():
                 warnings.warn(f"{scene.id} has no walkable ground: objects are placed anywhere in it.", stacklevel=2)
-            self._scenes[number] = background, depth, np.flatnonzero(ground), focal
+            self._scenes[number] = background, depth, np.flatnonzero(ground), camera
         return self._scenes[number]
 
     def _cutout(self, number: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""What a mask and a depth map are good for, in a few lines each: cutting out, another background, blur that grows with distance.
+"""What a mask and a depth map are good for, in a few lines each: cutting out, another background, blur with distance, metres.
 
 Photos are uint8 RGB (H, W, 3); `mask` and `depth` are float32 (H, W) in [0, 1] as a Prediction holds them (near = 1).
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from eva_helpers.assets import resize, shape
+from eva_helpers.assets import FOCAL, HEIGHT, resize, shape
 from eva_helpers.images import InputError
 
 LEVELS = 6  # blurred copies between which portrait mode mixes
@@ -54,3 +54,15 @@ def portrait(image: np.ndarray, mask: np.ndarray, depth: np.ndarray, strength: f
         copy = cv2.GaussianBlur(scene, (0, 0), sigma) if sigma > 0.3 else scene
         result += np.clip(1 - np.abs(level - number), 0, 1)[..., None] * copy
     return np.rint(image * mask[..., None] + result * (1 - mask[..., None])).clip(0, 255).astype(np.uint8)
+
+
+def metres(depth: np.ndarray, focal: float = FOCAL, height: float = HEIGHT, z_near: float = 1.5) -> np.ndarray:
+    """Distance along the viewing axis in metres, (H, W), from a depth map; infinite where depth is 0.
+
+    A picture alone does not tell the scale (`assets.Camera`); the camera does. `focal` is its focal length over the picture's width (the
+    35 mm equivalent of EXIF / 36 for a wide picture), `height` its height above the ground in metres, `z_near` the catalogue's.
+    """
+    if not (focal > 0 and height > 0):
+        raise InputError(f"focal is {focal} and height {height}: expected both positive, such as {FOCAL} and {HEIGHT}.")
+    with np.errstate(divide="ignore"):
+        return z_near / depth * (focal / FOCAL) * (height / HEIGHT)

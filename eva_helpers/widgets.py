@@ -264,6 +264,12 @@ def simplex(shares: tuple[float, ...] = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)) -
     return [LossWeights(share, 1 - share, *mixture) for mixture in mixtures for share in shares]
 
 
+def nearest(rows: list[dict], weights: LossWeights) -> int | None:
+    """Which of the rows of `tradeoff` has the weighting nearest to `weights`, both normalised; None without rows."""
+    distances = [(condition(row["weights"]) - condition(weights)).abs().sum().item() for row in rows]
+    return int(np.argmin(distances)) if distances else None
+
+
 class Panel:
     """Widgets around functions: `box` is what to display, `errors` what callbacks raised (it is also shown in the status line)."""
 
@@ -340,9 +346,10 @@ def tuner_panel(tuner: Tuner, draw: Callable[[Tuner], Figure], folder: str | os.
 def preview_panel(net: torch.nn.Module, examples: dict[str, torch.Tensor], rows: list[dict], weights: LossWeights | None = None) -> Panel:
     """Sliders over a conditional network: moving one shows what the network would have learnt with that weighting.
 
-    `rows` (see `tradeoff`) become a map of buttons, blue by mask IoU; pressing one sets the sliders to its weights.
+    `rows` (see `tradeoff`) become a map of buttons, blue by mask IoU; pressing one sets the sliders to its weights, and the one nearest
+    to the sliders is marked.
     """
-    panel = Panel()
+    panel, points = Panel(), []
 
     def current() -> LossWeights:
         return changed(weights or LossWeights(), **{name: slider.value for name, slider in panel.sliders.items()})
@@ -351,6 +358,9 @@ def preview_panel(net: torch.nn.Module, examples: dict[str, torch.Tensor], rows:
         start = time.perf_counter()
         panel.picture.value = png(preview(net, examples, current()))
         panel.say(f"{1000 * (time.perf_counter() - start):.0f} ms")
+        here = nearest(rows, current())
+        for number, point in enumerate(points):
+            point.icon = "crosshairs" if number == here else ""
 
     def jump(row: dict) -> Callable:
         def go() -> None:
@@ -361,7 +371,7 @@ def preview_panel(net: torch.nn.Module, examples: dict[str, torch.Tensor], rows:
 
     for name in SLIDERS:
         panel.slider(name, getattr(weights or LossWeights(), name), show)
-    points, values = [], [row["mask_iou"] for row in rows]
+    values = [row["mask_iou"] for row in rows]
     for row in rows:
         text = f"{row['mask_iou']:.3f} | {row['depth_rmse_std']:.3f}"
         tip = ", ".join(f"{name} {getattr(row['weights'], name):g}" for name in SLIDERS)

@@ -1,11 +1,15 @@
 import json
+import sys
+import types
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import write_catalogue
 from PIL import Image
 
-from eva_helpers import assets
+from eva_helpers import assets, effects
 from eva_helpers.images import InputError
 
 
@@ -28,10 +32,24 @@ def test_inverse_encoding_is_linear():
 
 
 def test_background_at_a_size_scales_the_focal_length(tiny):
-    background, depth, ground, focal = assets.read_background(tiny, tiny.scenes[0], 48)
+    background, depth, ground, camera = assets.read_background(tiny, tiny.scenes[0], 48)
     assert background.shape == (48, 48, 3) and background.dtype == np.uint8
-    assert depth.shape == ground.shape == (48, 48) and focal == pytest.approx(48.0)
+    assert depth.shape == ground.shape == (48, 48)
+    assert camera.focal == pytest.approx(0.8 * 48) and camera.unit == pytest.approx(0.8)  # its focal length is its width
     assert depth[-1].mean() > depth[30].mean() > 0 and depth[0].max() == 0  # floor near at the bottom, nothing at the top
+
+
+def test_depth_is_that_of_the_standard_camera(tiny):
+    """The same ground from half the height through a lens twice as long: half the distance for the same picture, one label."""
+    scene = replace(tiny.scenes[0], focal=96.0, camera_height=1.4)  # pictures are 96 px wide
+    other = replace(scene, focal=192.0, camera_height=0.7)
+    assert scene.camera(96).unit == pytest.approx(other.camera(96).unit) == pytest.approx(0.8)
+    near, far = (assets.read_background(tiny, replace(scene, camera_height=height))[1] for height in (1.4, 2.8))
+    between = (near > 0.1) & (far < 0.9)
+    assert np.allclose(far[between], 2 * near[between], rtol=1e-3)
+    z = effects.metres(near, focal=1.0, height=1.4, z_near=tiny.z_near)
+    stored = assets.decode_depth(assets.read_map(scene.depth), tiny.depth_encoding, tiny.z_near)
+    assert np.allclose(z[between], tiny.z_near / stored[between], rtol=1e-3)
 
 
 @pytest.fixture
@@ -102,3 +120,13 @@ def test_metrics_of_other_notebooks_stay(tmp_path):
     assets.record_metrics(tmp_path, "a", {"x": 1})
     path = assets.record_metrics(tmp_path, "b", {"y": 2.0})
     assert json.loads(path.read_text()) == {"a": {"x": 1}, "b": {"y": 2.0}}
+
+
+def test_a_run_folder_on_google_drive_is_mounted_first(monkeypatch, tmp_path):
+    monkeypatch.setattr(assets, "DRIVE", tmp_path / "drive")
+    with pytest.raises(InputError, match="only Colab"):
+        assets.run_folder(tmp_path / "drive" / "runs")
+    colab = types.ModuleType("google.colab")
+    colab.drive = types.SimpleNamespace(mount=lambda place: Path(place).mkdir())
+    monkeypatch.setitem(sys.modules, "google.colab", colab)
+    assert assets.run_folder(tmp_path / "drive" / "runs").is_dir()

@@ -13,7 +13,8 @@ import train_shipped
 from conftest import smooth
 from PIL import Image
 
-from eva_helpers import assets, evaluate, training
+from eva_helpers import assets, evaluate, training, widgets
+from eva_helpers.losses import LossWeights
 from eva_helpers.model import receptive_field
 
 FOLDER = assets.ROOT / "benchmarks"
@@ -40,11 +41,13 @@ def test_alternate_interleaves_and_keeps_every_batch():
 
 def test_training_the_shipped_weights_resumes(tmp_path):
     out = tmp_path / "train"
-    first = command("train_shipped.py", "--profile", "smoke", "--out", out, "--workers", 0)
+    tuned = widgets.write_weights(tmp_path / "tuned.json", LossWeights(0.5, 0.5))
+    first = command("train_shipped.py", "--profile", "smoke", "--out", out, "--workers", 0, "--weighting", tuned)
     assert first.returncode == 0, first.stderr[-2000:]
     net = training.load_weights(out / "small.safetensors")
     card = json.loads((out / "small.json").read_text())
     assert card["network"]["parameters"] == sum(p.numel() for p in net.parameters())
+    assert card["loss_weights"]["mask"] == card["loss_weights"]["depth"] == 0.5
     assert (
         card["trained_on"]["views"] > 0
         and card["commit"]

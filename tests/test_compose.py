@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from eva_helpers import compose
+from eva_helpers.assets import Camera
 
 
 @pytest.fixture
@@ -73,14 +74,15 @@ def test_what_is_nearer_hides_a_grounded_object(scene):
 def test_grounded_size_follows_the_pinhole():
     rng = np.random.default_rng(0)
     depth = np.full((60, 80), 0.3, np.float32)  # 5 m
-    spot = compose.place_grounded(rng, np.array([50 * 80 + 40]), depth, (200, 100), (195, 50), 0.01, 100.0, 1.5, False)
+    spot = compose.place_grounded(rng, np.array([50 * 80 + 40]), depth, (200, 100), (195, 50), 0.01, Camera(100.0), 1.5, False)
     assert spot.scale == pytest.approx(0.01 * 100 / 5) and spot.z == pytest.approx(5)
     assert spot.top + 195 * spot.scale == pytest.approx(50, abs=1) and spot.left + 50 * spot.scale == pytest.approx(40, abs=1)
 
 
 def test_no_ground_no_grounded_placement():
     assert (
-        compose.place_grounded(np.random.default_rng(0), np.array([], int), np.ones((9, 9)), (5, 5), (4, 2), 0.1, 9.0, 1.5, False) is None
+        compose.place_grounded(np.random.default_rng(0), np.array([], int), np.ones((9, 9)), (5, 5), (4, 2), 0.1, Camera(9.0), 1.5, False)
+        is None
     )
 
 
@@ -88,7 +90,7 @@ def test_random_objects_are_in_front_and_in_view(scene):
     background, depth = scene
     rng = np.random.default_rng(3)
     for _ in range(200):
-        spot = compose.place_random(rng, depth, (40, 30), 0.01, 60.0, 1.5, False)
+        spot = compose.place_random(rng, depth, (40, 30), 0.01, Camera(60.0), 1.5, False)
         cutout = np.dstack([np.full((40, 30, 3), 9), np.full((40, 30), 255)]).astype(np.uint8)
         _, mask, new_depth = compose.paste(background, depth, cutout, np.full((40, 30), 0.4, np.float32), spot, 1.5)
         assert mask.max() > 0.5

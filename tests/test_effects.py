@@ -59,3 +59,11 @@ def test_foreign_maps_are_refused(scene):
     for call in (lambda: effects.cutout(image, mask[1:]), lambda: effects.portrait(image, mask, depth[:, 1:])):
         with pytest.raises(InputError, match="same size"):
             call()
+
+
+def test_metres_of_another_camera():
+    depth = np.array([[1.0, 0.5, 0.0]], np.float32)
+    assert effects.metres(depth).tolist() == [[1.5, 3.0, np.inf]]
+    assert effects.metres(depth, focal=1.6, height=0.7)[0, 1] == pytest.approx(3.0)  # twice the lens, half the height
+    with pytest.raises(InputError, match="expected both positive"):
+        effects.metres(depth, height=0)
