@@ -33,8 +33,12 @@ test: $(READY)  ## lint and the whole test suite, notebooks included
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
 
-test-colab: $(READY)  ## run every notebook as on a fresh Colab machine (downloads about 3 GB once)
-	$(BIN)/python tests/colab.py
+test-colab: $(READY)  ## run every notebook as on a fresh Colab machine (downloads about 3 GB once; COLAB_PYTHON=python3.13)
+	$(BIN)/python tests/colab.py $(if $(COLAB_PYTHON),--python $(COLAB_PYTHON))
+
+test-browser: $(READY)  ## drive notebook 06 in a real browser (needs Debian's chromium; skipped with a reason without)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[browser]'
+	$(BIN)/python tests/browser.py
 
 bench: $(READY)  ## speed beside the source's way
 	$(BIN)/python benchmarks/speed.py
@@ -46,7 +50,7 @@ train: $(READY)  ## train the shipped weights into runs/train, resuming (SHIP=1 
 evaluate: $(READY)  ## score weights on the test split into runs/evaluation (WEIGHTS=..., OUT=...)
 	$(BIN)/python -m eva_helpers.evaluate --out $(OUT) $(if $(WEIGHTS),--weights $(WEIGHTS))
 
-variants: $(READY)  ## train variants of network, data, losses and schedule; resumes; about three minutes each
+variants: $(READY)  ## train variants of network, data, losses and schedule; resumes; about two minutes each
 	$(BIN)/python benchmarks/variants.py
 
 conditional: $(READY)  ## train the loss-conditional network of notebook 06 and its dedicated rivals; resumes (SHIP=1 as above)
@@ -67,4 +71,4 @@ park:  ## render the embedded park with Blender (needs the `render` extra, Pytho
 clean:  ## remove the environment and caches; runs/ stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info
 
-.PHONY: help setup run test test-colab bench train evaluate variants conditional lab park clean
+.PHONY: help setup run test test-colab test-browser bench train evaluate variants conditional lab park clean

@@ -97,10 +97,56 @@ def speed(report: dict) -> list[str]:
     return lines
 
 
+def race(report: dict) -> list[str]:
+    """A fresh network against the source's, the same time each."""
+    lines = [
+        f"Trained from nothing at 64 px, capture differences at strength {report['strength']:g}, unseen x unseen: our network and the "
+        f"source's, the same time each (subtraction at its best threshold: Dice {report['subtraction']:.3f}):",
+        "",
+        row("seconds of training", "Dice, ours", "Dice, the source's network"),
+        row(*["---"] * 3),
+    ]
+    source = {check["seconds"]: check["dice"] for check in report["source"]}
+    for check in report["ours"]:
+        near = [dice for seconds, dice in source.items() if abs(seconds - check["seconds"]) < 0.1 * check["seconds"]]
+        lines.append(row(f"{check['seconds']:.0f}", check["dice"], near[0] if near else ""))
+    return lines
+
+
+def check(report: dict) -> list[str]:
+    """What the pair check says about composites of real photographs, and what `align` mends."""
+    lines = [
+        f"The pair check on {report['count']} composites of real photographs ({report['ms for 640 x 480']:.0f} ms for 640 x 480):",
+        "",
+        row("what is wrong", "flagged", "mask Dice", "after align"),
+        row(*["---"] * 4),
+    ]
+    for name, values in report.items():
+        if isinstance(values, dict):
+            lines.append(row(name, f"{values['flagged']:.1%}", values.get("dice", ""), values.get("aligned", "")))
+    return lines
+
+
+def conditional(report: dict) -> list[str]:
+    """The loss-conditional network beside dedicated ones."""
+    lines = [
+        "One loss-conditional network beside dedicated ones, the same budget each "
+        f"({report['settings']['epochs'] * report['settings']['samples']:,} samples; validation split, 64 px):",
+        "",
+        row("weighting", "mask IoU, conditional", "dedicated", "depth RMSE / std, conditional", "dedicated"),
+        row(*["---"] * 5),
+    ]
+    for entry in report["rows"]:
+        values = [entry[who][key] for key in ("mask_iou", "depth_rmse_std") for who in ("conditional", "dedicated")]
+        lines.append(row(entry["name"], *values))
+    return lines
+
+
 def figures() -> str:
     """The README's section, from the files."""
     parts = [scores(json.loads(WEIGHTS.with_suffix(".json").read_text()))]
-    for name, make in (("real_photos", real), ("photo_pack", pack), ("speed", speed), ("files", speed)):
+    sections = {"real_photos": real, "photo_pack": pack, "pair_check": check, "time_to_dice_0": race, "time_to_dice_1": race}
+    for name, make in (sections | {"conditional": conditional, "speed": speed, "files": speed}).items():
         path = RESULTS / f"{name}.json"
         if path.exists():
             parts.append(make(json.loads(path.read_text())))

@@ -14,13 +14,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
+from kornia.losses import ssim_loss
 from PIL import Image
 from source import SourceDataset, SourceNet, train_step
 
-from eva_helpers import assets, augment, dataset, folders, metrics, predict, training
+from eva_helpers import assets, augment, dataset, folders, losses, metrics, plots, predict, training, widgets
 from eva_helpers.model import MaskDepthNet, multiply_adds, parameters, receptive_field
 
 SIZE, BATCH = 64, 64
@@ -49,6 +51,60 @@ def training_rates(batch: dict, seconds: float) -> dict[str, float]:
         trainer.net.train()
         ours = rate(lambda: len(trainer.step(batch)) and BATCH, seconds)
     return {"ours": ours, "source": rate(lambda: train_step(source, optimizer, batch) and BATCH, seconds)}
+
+
+def choices(batch: dict, seconds: float) -> dict[str, float]:
+    """Samples a second of our step as the Trainer makes it, and with one choice at a time taken back."""
+
+    def step(bf16: bool = training.fast_bf16(), channels_last: bool = True, fused: bool = True, ssim=losses.depth_ssim) -> float:
+        torch.manual_seed(0)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        net = MaskDepthNet().train().to(memory_format=layout)
+        optimizer = torch.optim.AdamW(net.parameters(), 1e-3, fused=fused, foreach=False)
+        photos = [batch[name].contiguous(memory_format=layout) for name in ("background", "image")]
+
+        def work() -> int:
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                mask_logits, depth = net(*photos)
+            terms = losses.raw_terms(mask_logits.float(), depth.float(), batch)
+            losses.weighted_sum(terms, losses.LossWeights()).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            return BATCH
+
+        with mock.patch.object(losses, "depth_ssim", ssim):
+            return rate(work, seconds)
+
+    return {
+        "as it is": step(),
+        "float32, not bfloat16": step(bf16=False),
+        "channels first": step(channels_last=False),
+        "the optimiser not fused": step(fused=False),
+        "and Kornia's own SSIM": step(ssim=lambda depth, target: ssim_loss(depth, target, losses.SSIM_WINDOW)),
+    }
+
+
+def tuning_rates(catalogue: assets.Catalogue, seconds: float) -> dict[str, float]:
+    """Samples a second of a whole training in a Tuner's thread, with nobody looking and with the live picture of notebook 06."""
+    data = dataset.CompositeDataset(catalogue, size=SIZE, augment=True, strength=1.0)
+    examples = torch.utils.data.default_collate([data[i * 97] for i in range(4)])
+    result: dict[str, list[float]] = {"nobody looking": [], "live picture": []}
+    for name in [*result] * 2:  # in turns: the machine's moods hit both
+        with tempfile.TemporaryDirectory() as folder:
+            loader = dataset.loader(data, 32, samples=32 * 10_000)
+            config = training.TrainingConfig(epochs=1)
+            tuner = widgets.Tuner(training.Trainer(MaskDepthNet(), loader, [], folder, config, z_near=1.5, say=lambda line: None), examples)
+            if name == "live picture":
+                tuner.on_update = lambda tuner=tuner: widgets.png(
+                    plots.tuning(tuner.record, tuner.trainer.history, widgets.mosaic(examples, *tuner.predictions()))
+                )
+            tuner.start()
+            tuner.wait(20)
+            before, start = len(tuner.record), time.perf_counter()
+            time.sleep(max(4 * seconds, 3 * tuner.every))
+            result[name].append(32 * (len(tuner.record) - before) / (time.perf_counter() - start))
+            tuner.stop()
+    return {name: float(np.mean(rates)) for name, rates in result.items()}
 
 
 class Augmented(torch.utils.data.Dataset):
@@ -189,6 +245,8 @@ def main() -> None:
             lambda: loading_rates(catalogue, options.seconds),
             "the source's way (JPEG, PIL, torchvision)",
         ),
+        ("one step of training, samples/s at 64 px, a choice at a time taken back", lambda: choices(batch, options.seconds), "as it is"),
+        ("tuning by hand, samples/s at 64 px", lambda: tuning_rates(catalogue, options.seconds), "nobody looking"),
         ("training with the loader at 64 px", lambda: waiting(catalogue, options.seconds), None),
         ("inference, pairs/s", lambda: inference_rates(options.seconds), None),
     )

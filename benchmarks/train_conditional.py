@@ -24,10 +24,9 @@ SIZE, BATCH, LR, VALIDATION = 64, 32, 3e-3, 512
 TARGET = assets.WEIGHTS.parent / "conditional.safetensors"
 RESULTS = Path(__file__).parent / "results" / "conditional.json"
 DEDICATED = {  # name -> weighting; Dice counts as much as BCE everywhere
-    "mask above all": LossWeights(0.9, 0.1, 1.0, 1.0, 1.0),
+    "mask above all": LossWeights(0.9, 0.1),
     "the usual": LossWeights(),
-    "depth above all": LossWeights(0.1, 0.9, 1.0, 1.0, 1.0),
-    "L1 above all": LossWeights(0.3, 0.7, 0.1, 0.1, 1.0),
+    "depth above all": LossWeights(0.1, 0.9),
 }
 
 
@@ -49,7 +48,7 @@ def train(catalogue, net, kind, folder: Path, weights: LossWeights, epochs: int,
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--samples", type=int, default=8192, help="an epoch")
     parser.add_argument("--validation", type=int, default=VALIDATION)
     parser.add_argument("--out", type=Path, default=assets.ROOT / "runs" / "conditional")

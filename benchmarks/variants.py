@@ -62,17 +62,14 @@ def variants() -> dict[str, dict]:
         "base, another seed": {"seed": 1},
         "network: fusion both": {"model": {"fusion": "both"}},
         "network: fusion difference alone": {"model": {"fusion": "difference"}},
+        "network: no coordinates": {"model": {"coordinates": False}},
         "network: cross-talk mask to depth": {"model": {"cross_talk": True}},
         "network: half the widths": {"model": {"widths": (12, 24, 40, 64, 80), "decoder": (16, 24, 32, 48), "detail": 12}},
-        "network: thinner decoders": {"model": {"decoder": (24, 32, 48, 80)}},
         "network: one detail layer of 16": {"model": {"detail": 16, "detail_layers": 1}},
-        "network: two detail layers of 32": {"model": {"detail": 32, "detail_layers": 2}},
         "network: deep supervision": {"supervision": True},
         "data: no variety": {"data": {"variety": 0.0}},
         "data: no capture differences": {"data": {"strength": 0.0}},
         "losses: no Dice (as the source)": {"weights": {"dice": 0.0}},
-        "losses: mask and depth 0.5 / 0.5": {"weights": {"mask": 0.5, "depth": 0.5}},
-        "losses: mask and depth 0.7 / 0.3": {"weights": {"mask": 0.7, "depth": 0.3}},
         "losses: L1 0.1 (as the source)": {"weights": {"l1": 0.1}},
         "losses: scale-and-shift-invariant, L1 0.5": {"weights": {"ssi": 1.0, "l1": 0.5, "ssim": 0.0, "edge": 0.0}},
         "losses: mask alone": {"weights": {"mask": 1.0, "depth": 0.0}},
@@ -80,7 +77,6 @@ def variants() -> dict[str, dict]:
         "losses: uncertainty": {"training": {"balance": "uncertainty"}},
         "losses: geometric": {"training": {"balance": "geometric"}},
         "training: no averaged weights": {"training": {"ema": 0.0}},
-        "training: peak rate 0.001": {"training": {"lr": 0.001}},
         "training: peak rate 0.006": {"training": {"lr": 0.006}},
         "training: batches of 64": {"batch": 64},
     }
@@ -125,7 +121,7 @@ def table(results: dict[str, dict]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=int, default=8192, help=f"per epoch; there are {EPOCHS} (default: %(default)s)")
+    parser.add_argument("--samples", type=int, default=3072, help=f"per epoch; there are {EPOCHS} (default: %(default)s)")
     parser.add_argument("--only", help="variants whose name contains this")
     parser.add_argument("--json", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -49,6 +50,8 @@ class CompositeDataset(Dataset):
         augment: crop, mirror and tilt the four maps together.
         variety: 0 to 1, how much of everything that the catalogue lacks is made up: other colours of the whole scene and of the
             objects, objects of no kind (`compose.stranger`), two objects at once.
+        teacher_on_composites: a depth model (`photos.estimator`) that labels every composite by itself, as the source did. Without it
+            labels are layered: the background's own depth, and the object at its level in front of it.
         strength: of the capture differences between the two shots; 0 gives ideal pairs.
         empty: share of samples without any object.
         contact_shadow: darkness of a soft shadow under the feet of grounded objects, 0 (none) to 1.
@@ -70,6 +73,7 @@ class CompositeDataset(Dataset):
         empty: float = 0.0,
         contact_shadow: float = 0.0,
         variety: float = 0.0,
+        teacher_on_composites: Callable | None = None,
         seed: int = 0,
     ) -> None:
         if placement not in PLACEMENTS:
@@ -88,7 +92,7 @@ class CompositeDataset(Dataset):
         self.canvas = math.ceil(size * MARGIN) if augment else size
         self.size, self.geometry = size, geometry() if augment else None
         self.capture, self.contact_shadow = CaptureDifferences(strength), contact_shadow
-        self.variety, self.colours = variety, colours() if variety else None
+        self.teacher, self.variety, self.colours = teacher_on_composites, variety, colours() if variety else None
         self._scenes, self._cutouts = {}, {}
 
     def __len__(self) -> int:
@@ -120,13 +124,16 @@ class CompositeDataset(Dataset):
     def _make(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         scene, cutout, _, flip = self.where(index)
         background, depth, ground, camera = self.scene(scene)
-        if self.empty and rng.random() < self.empty:
-            return {"background": background, "image": background.copy(), "mask": np.zeros_like(depth), "depth": depth.copy()}
         sample = {"background": background, "image": background, "mask": np.zeros_like(depth), "depth": depth}
-        sample = self._add(sample, self.objects[cutout], self._cutout(cutout), ground, camera, flip, rng)
-        if self.variety and rng.random() < SECOND * self.variety:
-            other = int(rng.integers(len(self.objects)))
-            sample = self._add(sample, self.objects[other], self._cutout(other), ground, camera, bool(rng.integers(2)), rng)
+        if self.empty and rng.random() < self.empty:
+            sample |= {"image": background.copy(), "depth": depth.copy()}
+        else:
+            sample = self._add(sample, self.objects[cutout], self._cutout(cutout), ground, camera, flip, rng)
+            if self.variety and rng.random() < SECOND * self.variety:
+                other = int(rng.integers(len(self.objects)))
+                sample = self._add(sample, self.objects[other], self._cutout(other), ground, camera, bool(rng.integers(2)), rng)
+        if self.teacher:
+            sample["depth"] = next(iter(self.teacher([sample["image"]]))).astype(np.float32)
         return sample
 
     def _add(self, sample: dict, item: Cutout, levels: list, ground: np.ndarray, camera: Camera | None, flip: bool, rng) -> dict:
@@ -201,9 +208,13 @@ def fixed_sample(dataset: Dataset, count: int, seed: int = 0) -> Subset:
 
 
 def loader(
-    dataset: Dataset, batch_size: int = 64, *, samples: int | None = None, shuffle: bool = False, workers: int = 0, seed: int = 0
+    dataset: Dataset, batch_size: int = 64, *, samples: int | None = None, shuffle: bool = False, workers: int | None = 0, seed: int = 0
 ) -> DataLoader:
-    """A DataLoader; `samples` random items make an epoch (the virtual dataset is far larger than one needs), drawn from `seed`."""
+    """A DataLoader; `samples` random items make an epoch (the virtual dataset is far larger than one needs), drawn from `seed`.
+
+    `workers` None chooses: a process for each core where a GPU trains, none where the CPU needs its cores for the training itself.
+    """
+    workers = (os.cpu_count() if torch.cuda.is_available() else 0) if workers is None else workers
     generator = torch.Generator().manual_seed(seed)
     sampler = RandomSampler(dataset, num_samples=samples, generator=generator) if samples or shuffle else None
     return DataLoader(

@@ -164,8 +164,13 @@ def evaluate(predict, batches: Iterable[dict[str, Tensor]], z_near: float, full:
     return {key: torch.cat(values).numpy() for key, values in rows.items()}
 
 
-def network(net: torch.nn.Module, device: torch.device | str = "cpu", *condition: Tensor):
-    """`predict` for `evaluate` from a MaskDepthNet: sigmoid of the mask's logits, depth as it is; `condition` goes to a ConditionalNet."""
+def network(net: torch.nn.Module, device: torch.device | str | None = None, *condition: Tensor):
+    """`predict` for `evaluate` from a MaskDepthNet: sigmoid of the mask's logits, depth as it is.
+
+    It runs, and `net` is moved, to `device` (None: the GPU where there is one). `condition` goes to a ConditionalNet.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    net.to(device)
 
     def predict(background: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         was_training = net.training

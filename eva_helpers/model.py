@@ -37,6 +37,7 @@ class ModelConfig:
         detail, detail_layers: channels and number of the mask decoder's convolutions at full resolution.
         fusion: what the decoders see of a pair of features: "image+difference" (the image's and image minus background),
             "both" (the image's and the background's) or "difference" alone.
+        coordinates: whether the depth decoder is told where in the frame a place is.
         conditional: whether the loss weights are an input of the network (`ConditionalNet`).
         cross_talk: whether the depth's full-resolution layer also sees the predicted mask.
         pretrained: load torchvision's ImageNet weights into a resnet encoder (a download, hence never unasked).
@@ -49,6 +50,7 @@ class ModelConfig:
     detail: int = 24
     detail_layers: int = 3
     fusion: str = "image+difference"
+    coordinates: bool = True
     cross_talk: bool = False
     conditional: bool = False
     pretrained: bool = False
@@ -59,7 +61,8 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: dict) -> ModelConfig:
-        """The inverse of `to_dict`; unknown keys raise TypeError."""
+        """The inverse of `to_dict`; unknown keys raise TypeError. Files without `coordinates` are older than these."""
+        values = {"coordinates": False} | values
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
@@ -139,11 +142,28 @@ class UpBlock(nn.Module):
         return F.relu(self.conv(F.relu(self.norm(x + self.skip(skip)))))
 
 
-class Decoder(nn.Module):
-    """From the fused features at 1/32 ... 1/2 and `guides` full-resolution channels to one map (B, 1, H, W) of logits."""
+def positions(x: Tensor) -> Tensor:
+    """Row and column of every place, -1 to 1 across the frame, as two channels (B, 2, H, W) (Liu et al., 2018, "CoordConv").
 
-    def __init__(self, skips: tuple[int, ...], widths: tuple[int, ...], detail: int, layers: int = 1, guides: int = 9) -> None:
+    How far away the ground is follows from how far below the horizon it is seen, as a share of the frame. In pixels that is another
+    number at every size, and a convolution counts pixels.
+    """
+    rows, columns = (torch.linspace(-1, 1, side, device=x.device, dtype=x.dtype) for side in x.shape[2:])
+    return torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(len(x), -1, -1, -1)
+
+
+class Decoder(nn.Module):
+    """From the fused features at 1/32 ... 1/2 and `guides` full-resolution channels to one map (B, 1, H, W) of logits.
+
+    `located` adds to every scale where in the frame a place is (see `positions`).
+    """
+
+    def __init__(
+        self, skips: tuple[int, ...], widths: tuple[int, ...], detail: int, layers: int = 1, guides: int = 9, located: bool = False
+    ) -> None:
         super().__init__()
+        self.located = located
+        skips = tuple(channels + 2 * located for channels in skips)
         self.bottom = conv_bn(skips[-1], widths[-1], 1)
         inputs = (*widths[1:], widths[-1])
         self.ups = nn.ModuleList(UpBlock(i, s, o) for i, s, o in zip(inputs, skips[:-1], widths, strict=True))
@@ -153,6 +173,8 @@ class Decoder(nn.Module):
         self.detail = nn.Sequential(*convolutions, nn.Conv2d(detail, 1, 3, padding=1))
 
     def forward(self, skips: list[Tensor], guides: Tensor) -> Tensor:
+        if self.located:
+            skips = [torch.cat([skip, positions(skip)], dim=1) for skip in skips]
         x = F.relu(self.bottom(skips[-1]))
         for up, skip in zip(reversed(self.ups), reversed(skips[:-1]), strict=True):
             x = up(x, skip)
@@ -182,7 +204,7 @@ class MaskDepthNet(nn.Module):
             raise ValueError(f"fusion is {config.fusion!r}: expected one of {', '.join(FUSIONS)}.")
         skips = tuple((1 if config.fusion == "difference" else 2) * channels for channels in self.encoder.channels)
         self.mask_decoder = Decoder(skips, config.decoder, config.detail, config.detail_layers)
-        self.depth_decoder = Decoder(skips, config.decoder, DEPTH_DETAIL, 1, 10 if config.cross_talk else 9)
+        self.depth_decoder = Decoder(skips, config.decoder, DEPTH_DETAIL, 1, 10 if config.cross_talk else 9, config.coordinates)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
 

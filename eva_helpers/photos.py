@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from eva_helpers.assets import SPLITS, Catalogue, load_catalogue, resize, shape
+from eva_helpers.assets import ROOT, SPLITS, Catalogue, load_catalogue, resize, shape
 from eva_helpers.folders import put
 from eva_helpers.images import InputError, command_line, read_map, read_rgb, read_rgba, write_png
 
@@ -44,9 +44,10 @@ PARKS = (
     "/p/pasture",
     "/g/golf_course",
 )
+PUBLIC = "pets+places"  # the two public data sets
 LICENCES = {
     "folder": "yours",
-    "pets+places": "dogs: Oxford-IIIT Pet, CC BY-SA 4.0; parks: Places365, the photographs belong to their owners: do not redistribute",
+    PUBLIC: "dogs: Oxford-IIIT Pet, CC BY-SA 4.0; parks: Places365, the photographs belong to their owners: do not redistribute",
 }
 DEPTH_MODEL = "depth-anything/Depth-Anything-V2-Small-hf"  # Apache-2.0; the larger ones are for non-commercial use only
 
@@ -279,6 +280,34 @@ def label_depth(out: str | os.PathLike, estimate: Callable, batch: int = 8, prog
     return load_catalogue(out)
 
 
+def open_catalogue(source: str | os.PathLike = "", home: str | os.PathLike | None = None) -> Catalogue:
+    """The catalogue that a notebook's CATALOGUE means: what is not there yet is built under `home` (default: `data/` of the checkout).
+
+    "" is the embedded park, and needs no network. "pets+places" fetches the public data sets and labels their depth. A folder is a
+    catalogue, or photos of yours in `bg` and `fg`; those are labelled too, if the depth model can be had.
+
+    Raises:
+        InputError: the folder holds neither, or the data sets cannot be fetched; see `of_folder`, `of_datasets`, `build`.
+    """
+    home = Path(home) if home else ROOT / "data"
+    if not source:
+        return load_catalogue()
+    if source != PUBLIC and (Path(source) / "catalogue.json").is_file():
+        return load_catalogue(source)
+    print(f"licence: {LICENCES[PUBLIC if source == PUBLIC else 'folder']}")
+    if source == PUBLIC:
+        out, sources, name = home / PUBLIC, of_datasets(home / "downloads"), PUBLIC
+    else:
+        out, sources, name = home / Path(source).resolve().name, of_folder(source), "folder"
+    catalogue = build(out, sources, name, progress=True)
+    if any(scene.depth is None for scene in catalogue.scenes):
+        try:
+            catalogue = label_depth(out, estimator(), progress=True)
+        except InputError as error:
+            print(f"no depth labels: {error} Masks can be trained without (DEPTH_WEIGHT 0).")
+    return catalogue
+
+
 @command_line
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
@@ -293,7 +322,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--limit", type=int, default=500, help="photos of each kind from the public data sets")
     parser.add_argument("--seed", type=int, default=0, help="of the split")
     options = parser.parse_args(arguments)
-    name = "folder" if options.folder else "pets+places"
+    name = "folder" if options.folder else PUBLIC
     print(f"licence: {LICENCES[name]}")
     sources = of_folder(options.folder) if options.folder else of_datasets(options.download, limit=options.limit)
     catalogue = build(options.out, sources, name, options.seed, progress=True)

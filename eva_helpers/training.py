@@ -50,6 +50,11 @@ def fast_bf16() -> bool:
     return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
+def precision() -> str:
+    """What to compute in here: "bf16" or, on a GPU without it (Colab's T4), "fp16"; "no" means float32."""
+    return "bf16" if fast_bf16() else "fp16" if torch.cuda.is_available() else "no"
+
+
 class Trainer:
     """Trains a MaskDepthNet; `weights` may be replaced at any time and holds from the next step on.
 
@@ -82,7 +87,7 @@ class Trainer:
         )
         self._claim(resume)
         set_seed(self.config.seed)
-        self.accelerator = Accelerator(mixed_precision="bf16" if fast_bf16() else "no")
+        self.accelerator = Accelerator(mixed_precision=precision())
         self.balance = Balance(self.config.balance)
         learned = [p for p in self.balance.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW([*net.parameters(), *learned], self.config.lr, weight_decay=self.config.weight_decay, fused=True)

@@ -45,6 +45,13 @@ print(json.dumps({"setup": next(seconds for index, seconds in times if index == 
 """
 
 
+def newest() -> str:
+    """Python 3.13 as on Colab where it works, else this interpreter."""
+    found = shutil.which("python3.13")
+    works = found and subprocess.run([found, "--version"], capture_output=True).returncode == 0
+    return found if works else sys.executable
+
+
 def environment(folder: Path, python: str) -> Path:
     """The virtual environment's interpreter; made once."""
     interpreter = folder / "bin" / "python"
@@ -87,7 +94,7 @@ def run(notebook: Path, interpreter: Path, stand_in: Path) -> dict:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--venv", type=Path, default=ROOT / "runs" / "colab-venv")
-    parser.add_argument("--python", default=shutil.which("python3.13") or sys.executable)
+    parser.add_argument("--python", default=newest(), help="Colab's is 3.13 (default: %(default)s)")
     parser.add_argument("--only", nargs="+", default=[])
     parser.add_argument("--fresh", action="store_true", help="make the environment anew")
     options = parser.parse_args()

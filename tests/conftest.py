@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -99,3 +100,47 @@ def weights(tmp_path_factory) -> Path:
     net = MaskDepthNet(ModelConfig(widths=(8, 8, 8, 8, 8), blocks=(1, 1, 1, 1, 1), decoder=(8, 8, 8, 8), detail=4))
     training.save_weights(net, path)
     return path
+
+
+def picture(seed: int, size: int = 120) -> Image.Image:
+    return Image.fromarray(smooth(np.random.default_rng(seed), size))
+
+
+def cutout(seed: int) -> Image.Image:
+    made = picture(seed, 80)
+    alpha = np.zeros((80, 80), np.uint8)
+    alpha[10:70, 20:60] = 255
+    made.putalpha(Image.fromarray(alpha))
+    return made
+
+
+@pytest.fixture
+def mine(tmp_path):
+    for name in ("bg", "fg", "fg_mask"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+    for number in range(6):
+        picture(number).save(tmp_path / f"mine/bg/b{number}.jpg")
+        cutout(number + 20).save(tmp_path / f"mine/fg/f{number}.png")
+    return tmp_path / "mine"
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """A Depth-Anything of toy size, saved as a user's copy of the real one would be."""
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed (extra `photos`)")
+    backbone = transformers.Dinov2Config(
+        image_size=56, patch_size=14, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, out_indices=[1, 2],
+        apply_layernorm=True, reshape_hidden_states=False,
+    )  # fmt: skip
+    config = transformers.DepthAnythingConfig(
+        backbone_config=backbone, patch_size=14, reassemble_hidden_size=16, reassemble_factors=[2, 1], neck_hidden_sizes=[8, 8],
+        fusion_hidden_size=8, head_hidden_size=4,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("depth-anything")
+    torch.manual_seed(0)
+    model = transformers.DepthAnythingForDepthEstimation(config)
+    torch.nn.init.constant_(model.head.conv3.bias, 1.0)  # its last step is a ReLU: or a random network may well answer 0 everywhere
+    model.save_pretrained(folder)
+    size = {"height": 56, "width": 56}
+    transformers.DPTImageProcessor(size=size, do_resize=True, keep_aspect_ratio=False, ensure_multiple_of=14).save_pretrained(folder)
+    return folder

@@ -2,37 +2,16 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import smooth
+from conftest import cutout, picture
 from PIL import Image
 
-from eva_helpers import dataset, photos
+from eva_helpers import dataset, photos, predict
 from eva_helpers.assets import load_catalogue
-from eva_helpers.images import InputError
-
-
-def picture(seed: int, size: int = 120) -> Image.Image:
-    return Image.fromarray(smooth(np.random.default_rng(seed), size))
-
-
-def cutout(seed: int) -> Image.Image:
-    made = picture(seed, 80)
-    alpha = np.zeros((80, 80), np.uint8)
-    alpha[10:70, 20:60] = 255
-    made.putalpha(Image.fromarray(alpha))
-    return made
-
-
-@pytest.fixture
-def mine(tmp_path):
-    for name in ("bg", "fg", "fg_mask"):
-        (tmp_path / "mine" / name).mkdir(parents=True)
-    for number in range(6):
-        picture(number).save(tmp_path / f"mine/bg/b{number}.jpg")
-        cutout(number + 20).save(tmp_path / f"mine/fg/f{number}.png")
-    return tmp_path / "mine"
+from eva_helpers.images import InputError, read_rgb
 
 
 def reasons(out):
@@ -227,25 +206,6 @@ def test_depth_labels_resume_and_stand_behind_objects(mine, tmp_path):
     assert all(scene.depth for scene in photos.build(out, photos.of_folder(mine)).scenes), "building again keeps the labels"
 
 
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory):
-    """A Depth-Anything of toy size, saved as a user's copy of the real one would be."""
-    transformers = pytest.importorskip("transformers", reason="transformers is not installed (extra `photos`)")
-    backbone = transformers.Dinov2Config(
-        image_size=56, patch_size=14, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, out_indices=[1, 2],
-        apply_layernorm=True, reshape_hidden_states=False,
-    )  # fmt: skip
-    config = transformers.DepthAnythingConfig(
-        backbone_config=backbone, patch_size=14, reassemble_hidden_size=16, reassemble_factors=[2, 1], neck_hidden_sizes=[8, 8],
-        fusion_hidden_size=8, head_hidden_size=4,
-    )  # fmt: skip
-    folder = tmp_path_factory.mktemp("depth-anything")
-    transformers.DepthAnythingForDepthEstimation(config).save_pretrained(folder)
-    size = {"height": 56, "width": 56}
-    transformers.DPTImageProcessor(size=size, do_resize=True, keep_aspect_ratio=False, ensure_multiple_of=14).save_pretrained(folder)
-    return folder
-
-
 def test_a_depth_model_labels_through_the_real_loading_code(tiny_model, mine, tmp_path, capsys):
     out = tmp_path / "out"
     assert photos.main([str(out), "--folder", str(mine), "--depth", "--depth-model", str(tiny_model)]) == 0
@@ -255,6 +215,30 @@ def test_a_depth_model_labels_through_the_real_loading_code(tiny_model, mine, tm
     assert all(scene.depth for scene in catalogue.scenes) and data["depth_labels"]["model"] == str(tiny_model)
     stored = np.asarray(Image.open(catalogue.scenes[0].depth))
     assert stored.shape == (120, 120) and stored.min() == 0 and stored.max() == 65535
+
+
+def test_a_teacher_labels_composites_one_by_one(tiny_model, tiny):
+    layered = dataset.CompositeDataset(tiny, size=56)
+    taught = dataset.CompositeDataset(tiny, size=56, teacher_on_composites=photos.estimator(tiny_model))
+    one, other = layered.composite(5), taught.composite(5)
+    assert np.array_equal(one["image"], other["image"]) and np.array_equal(one["mask"], other["mask"])
+    assert other["depth"].shape == (56, 56) and other["depth"].min() == 0 and other["depth"].max() == 1
+    assert not np.array_equal(one["depth"], other["depth"])
+
+
+def test_one_name_opens_every_kind_of_catalogue(tiny, mine, tmp_path, monkeypatch, capsys):
+    assert photos.open_catalogue().name == "park" and photos.open_catalogue(tiny.folder).name == "tiny"
+
+    def gone(*_):
+        raise InputError("the depth model is gone.")
+
+    monkeypatch.setattr(photos, "estimator", gone)
+    assert photos.open_catalogue(mine, tmp_path / "data").folder == tmp_path / "data" / "mine"
+    assert "no depth labels: the depth model is gone." in capsys.readouterr().out
+    monkeypatch.setattr(photos, "estimator", lambda: lambda pictures: (np.zeros(photo.shape[:2]) for photo in pictures))
+    assert all(scene.depth for scene in photos.open_catalogue(mine, tmp_path / "data").scenes)
+    with pytest.raises(InputError, match="holds no files"):
+        photos.open_catalogue(tmp_path / "nothing")
 
 
 def test_a_model_that_is_gone_gets_one_sentence(mine, tmp_path, capsys):
@@ -272,3 +256,17 @@ def test_a_users_real_folder(real, tmp_path):
     usable = len(catalogue.scenes) + len(catalogue.cutouts)
     left_out = len(reasons(tmp_path / "out")) if (tmp_path / "out/unusable.csv").exists() else 0
     assert usable + left_out == len(sources) and usable > 0.9 * len(sources)
+
+
+def test_the_network_sees_the_depth_of_a_real_stereo_pair():
+    """Disparity is inverse depth up to a factor: a real motorcycle, measured by two cameras, against the shipped network's opinion."""
+    skimage = pytest.importorskip("skimage", reason="scikit-image is not installed")
+    folder = Path(skimage.__file__).parent / "data"
+    disparity = np.load(folder / "motorcycle_disp.npz")["arr_0"]
+    known = np.isfinite(disparity)
+    photo = read_rgb(folder / "motorcycle_left.png")
+    depth = predict.Predictor.load()(photo, photo).depth
+    assert depth.shape == disparity.shape and known.mean() > 0.5
+    assert np.corrcoef(depth[known], disparity[known])[0, 1] > 0.3  # near is large in both
+    near, far = (disparity > np.percentile(disparity[known], 90)) & known, (disparity < np.percentile(disparity[known], 10)) & known
+    assert np.median(depth[near]) > np.median(depth[far])

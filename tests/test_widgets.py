@@ -234,6 +234,7 @@ def test_the_preview_panel_follows_sliders_and_points(conditional, examples, tin
     points[5].click()
     seen.add(panel.picture.value)
     assert len(seen) == 3 and not panel.errors
+    assert [number for number, point in enumerate(points) if point.icon] == [5], "the point of the sliders is marked, no other"
     assert [panel.sliders[name].value for name in ("mask", "ssim")] == pytest.approx(
         [rows[5]["weights"].mask, rows[5]["weights"].ssim], abs=1e-6
     )
