@@ -63,9 +63,6 @@ def variants() -> dict[str, dict]:
         "network: fusion both": {"model": {"fusion": "both"}},
         "network: fusion difference alone": {"model": {"fusion": "difference"}},
         "network: no coordinates": {"model": {"coordinates": False}},
-        "network: cross-talk mask to depth": {"model": {"cross_talk": True}},
-        "network: half the widths": {"model": {"widths": (12, 24, 40, 64, 80), "decoder": (16, 24, 32, 48), "detail": 12}},
-        "network: one detail layer of 16": {"model": {"detail": 16, "detail_layers": 1}},
         "network: deep supervision": {"supervision": True},
         "data: no variety": {"data": {"variety": 0.0}},
         "data: no capture differences": {"data": {"strength": 0.0}},
@@ -77,8 +74,6 @@ def variants() -> dict[str, dict]:
         "losses: uncertainty": {"training": {"balance": "uncertainty"}},
         "losses: geometric": {"training": {"balance": "geometric"}},
         "training: no averaged weights": {"training": {"ema": 0.0}},
-        "training: peak rate 0.006": {"training": {"lr": 0.006}},
-        "training: batches of 64": {"batch": 64},
     }
 
 
