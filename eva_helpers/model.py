@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 SMALLEST = 32
 DEPTH_DETAIL = 12  # channels of the depth decoder at full resolution: depth has few fine outlines
+DEPTH_WIDTH = 64  # px at which the depth decoder sees the photos
 CONDITIONS = 4  # loss weights that a conditional network takes: mask, ssim, edge, l1
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, so that pretrained encoders see what they expect
 FUSIONS = {  # features of image and background, (B, C, H, W) each, to what the decoders get
@@ -182,8 +183,20 @@ class Decoder(nn.Module):
         return self.detail(torch.cat([x, guides], dim=1))
 
 
+def standard_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width at which the depth is thought about: the photo's, but no wider than DEPTH_WIDTH (and no side under 32 px).
+
+    To a convolution, a larger picture looks like one that was zoomed into, and so nearer. At one width, every slope of the ground in pixels
+    means one distance, and a photo of any size is like those of the training. The full-resolution layer then sees the photo itself.
+    """
+    scale = min(1.0, max(DEPTH_WIDTH / width, SMALLEST / min(height, width)))
+    return round(height * scale), round(width * scale)
+
+
 class MaskDepthNet(nn.Module):
     """Background and image (B, 3, H, W) in [0, 1] -> `mask_logits` (B, 1, H, W) and `depth` (B, 1, H, W) in [0, 1], near = 1.
+
+    The mask is found at the photos' own size; the depth at a standard one (`standard_size`), and drawn at full resolution.
 
     Normalisation is inside, as buffers, so that no caller can forget it or treat the two photos differently.
 
@@ -219,6 +232,9 @@ class MaskDepthNet(nn.Module):
         check_photos(background, image)
         skips, photos = self.features(background, image)
         mask_logits = self.mask_decoder(skips, photos)
+        small = standard_size(*image.shape[2:])
+        if small != image.shape[2:]:
+            skips, _ = self.features(*(F.interpolate(photo, size=small, mode="area") for photo in (background, image)))
         if self.config.cross_talk:
             photos = torch.cat([photos, mask_logits.detach().sigmoid()], dim=1)  # detached: the depth must not bend the mask
         depth_logits = self.depth_decoder(skips, photos)
