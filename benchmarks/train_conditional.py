@@ -49,7 +49,7 @@ def train(catalogue, net, kind, folder: Path, weights: LossWeights, epochs: int,
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--samples", type=int, default=8192, help="an epoch")
+    parser.add_argument("--samples", type=int, default=6144, help="an epoch")
     parser.add_argument("--validation", type=int, default=VALIDATION)
     parser.add_argument("--out", type=Path, default=assets.ROOT / "runs" / "conditional")
     parser.add_argument("--json", type=Path, default=RESULTS)
