@@ -40,7 +40,7 @@ def train(catalogue, net, kind, folder: Path, weights: LossWeights, epochs: int,
     """One training with its own folder; resumes."""
     pairs = dataset.CompositeDataset(catalogue, size=SIZE, augment=True, **DATA)
     loader = dataset.loader(pairs, BATCH, samples=samples, seed=0)
-    config = training.TrainingConfig(epochs=epochs, lr=LR, ema=0.998, seed=0)
+    config = training.TrainingConfig(epochs=epochs, lr=LR, ema=0.99, seed=0)
     trainer = kind(net, loader, validation, folder, config, weights, z_near=catalogue.z_near, resume=True, say=say)
     trainer.fit()
     return trainer
