@@ -37,6 +37,7 @@ PROFILES: dict[str, dict[str, dict[str, object]]] = {
         "02_dataset_and_augmentation": {"TIMED_SAMPLES": 32},
         "04_weighted_loss_training": {"EPOCHS": 2, "SAMPLES_PER_EPOCH": 64, "BATCH_SIZE": 16, "VALIDATION_SAMPLES": 16},
         "05_visual_evaluation": {"SAMPLES": 16},
+        "06_loss_weight_tuning": {"VALIDATION_SAMPLES": 8, "SAMPLES_PER_EPOCH": 64, "SWEEP_STEPS": 3},
     },
 }
 

@@ -12,7 +12,7 @@ import papermill
 import pytest
 import run as runner
 
-from eva_helpers import assets
+from eva_helpers import assets, photos
 
 FOLDER = assets.ROOT / "notebooks"
 
@@ -116,6 +116,29 @@ def test_a_notebook_runs_alone_from_another_folder(tmp_path):
     book = papermill.execute_notebook(str(FOLDER / "05_visual_evaluation.ipynb"), None, values, cwd=str(assets.ROOT / "tests"))
     printed = "".join(o.get("text", "") for cell in book.cells if cell.cell_type == "code" for o in cell.outputs)
     assert assets.WEIGHTS.name in printed
+
+
+@pytest.mark.notebook
+def test_notebooks_run_on_photographs(mine, tiny_model, tmp_path, capsys):
+    """Photos without metres, walkable ground or true pairs, labelled by a (toy) depth model."""
+    photos.label_depth(photos.build(tmp_path / "catalogue", photos.of_folder(mine)).folder, photos.estimator(tiny_model))
+    given = ["-p", "CATALOGUE", str(tmp_path / "catalogue"), "-p", "DEPTH_MODEL", str(tiny_model)]
+    status = runner.main(["--profile", "smoke", "--only", "00", "01", "04", "--name", "photos", "--out", str(tmp_path), *given])
+    assert status == 0, capsys.readouterr().err
+    assert (tmp_path / "photos/figures/00_labels.png").is_file()
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("broken", ["widgets.Tuner._after_step", "widgets.preview"])
+def test_a_broken_tuning_function_makes_papermill_fail(broken, tmp_path):
+    """Also one that breaks inside the training's thread, where an error is easily lost."""
+    book = nbformat.read(FOLDER / "06_loss_weight_tuning.ipynb", as_version=4)
+    code = f"def breaks(*_, **__):\n    raise RuntimeError('broken on purpose')\n\n\n{broken} = breaks"
+    book.cells.insert(4, nbformat.v4.new_code_cell(code))
+    nbformat.write(book, tmp_path / "broken.ipynb")
+    values = {"RUN_DIR": str(tmp_path / "run"), "INTERACTIVE": False} | runner.PROFILES["smoke"]["06_loss_weight_tuning"]
+    with pytest.raises(papermill.PapermillExecutionError, match="broken on purpose"):
+        papermill.execute_notebook(str(tmp_path / "broken.ipynb"), None, values, cwd=str(assets.ROOT / "tests"), kernel_name="python3")
 
 
 @pytest.mark.notebook
