@@ -228,5 +228,8 @@ def tradeoff(rows: Sequence[dict], current: dict | None = None) -> Figure:
         ax.scatter(current["mask_iou"], current["depth_rmse_std"], s=220, facecolors="none", edgecolors="#d55e00", linewidths=2, zorder=3)
     figure.colorbar(dots, label="share of the mask in the loss")
     ax.set(xlabel="mask IoU (right is better)", ylabel="depth RMSE / std (lower is better)", title="what each weighting buys")
+    for limits, values in ((ax.set_xlim, x), (ax.set_ylim, y)):  # at least 0.05 wide: an axis must not make much of little
+        middle, half = (min(values) + max(values)) / 2, max(0.6 * (max(values) - min(values)), 0.025)
+        limits(middle - half, middle + half)
     ax.grid(alpha=0.3)
     return figure
