@@ -23,6 +23,7 @@ from eva_helpers.images import InputError, command_line
 
 UNSEEN = "unseen background, unseen object"
 NETWORK, SUBTRACTION, BACKGROUND = "network", "subtraction / constant depth", "network's depth of the background"
+MOVED = "true mask, a pixel off"
 SIZE_BINS = (0.0, 0.08, 0.16, 0.32, 1.0)  # of the object: square root of its share of the frame
 EMPTY_LIMIT = 0.001  # an empty scene with more than this share of false mask counts as a false alarm
 INTERVALS = ("mask_iou", "mask_dice", "depth_rmse_std", "depth_delta1", "depth_ordered")
@@ -90,15 +91,14 @@ def compare(methods: dict[str, Callable], items, z_near: float) -> dict[str, dic
 
 
 def by_size(rows: dict[str, dict[str, np.ndarray]]) -> dict[str, dict]:
-    """Mean mask IoU of every method for objects of each size in SIZE_BINS; empty scenes are left out."""
-    result = {}
+    """Mean mask IoU of every method, and of the true mask moved by a pixel, for objects of each size in SIZE_BINS; not empty scenes."""
+    result, first = {}, next(iter(rows.values()))
+    columns = {name: part["mask_iou"] for name, part in rows.items()} | {MOVED: first["mask_moved_iou"]}
     for low, high in zip(SIZE_BINS, SIZE_BINS[1:], strict=False):
-        size = next(iter(rows.values()))["size"]
-        chosen = (size > low) & (size <= high)
+        chosen = (first["size"] > low) & (first["size"] <= high)
         if chosen.any():
-            result[f"{low:g}-{high:g}"] = {"images": int(chosen.sum())} | {
-                name: round(float(part["mask_iou"][chosen].mean()), 4) for name, part in rows.items()
-            }
+            means = {name: round(float(column[chosen].mean()), 4) for name, column in columns.items()}
+            result[f"{low:g}-{high:g}"] = {"images": int(chosen.sum())} | means
     return result
 
 

@@ -147,7 +147,8 @@ def evaluate(predict, batches: Iterable[dict[str, Tensor]], z_near: float, full:
     """Run `predict(background, image) -> (mask probability, depth)` over `batches`; arrays of per-image metrics by name.
 
     `full` adds the slower metrics, and what is needed to pool them or to sort them by the object's size: `mask_intersection`,
-    `mask_union` (pixels), `size` (square root of the object's share of the frame).
+    `mask_union` (pixels), `size` (square root of the object's share of the frame), `mask_moved_iou` (what the true mask itself would
+    score, one pixel to the right: how much a pixel is worth).
     """
     rows: dict[str, list[Tensor]] = {}
     for batch in batches:
@@ -159,6 +160,7 @@ def evaluate(predict, batches: Iterable[dict[str, Tensor]], z_near: float, full:
             row |= {"depth_ordered": ordered(depth, batch["depth"], batch["mask"]), "mask_boundary_f": boundary_f(mask, batch["mask"])}
             row["mask_intersection"], row["mask_union"] = overlap(mask, batch["mask"])
             row["size"] = batch["mask"].flatten(1).mean(1).sqrt()
+            row["mask_moved_iou"] = iou(batch["mask"].roll(1, dims=-1), batch["mask"])
         for key, value in row.items():
             rows.setdefault(key, []).append(value.cpu())
     return {key: torch.cat(values).numpy() for key, values in rows.items()}

@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 
 import nbformat
-import papermill.parameterize
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "notebooks"))
@@ -78,7 +79,7 @@ def installed(interpreter: Path) -> dict[str, str]:
 def run(notebook: Path, interpreter: Path, stand_in: Path) -> dict:
     """Run one notebook alone; its set-up's and whole seconds. Raises CalledProcessError when a cell fails."""
     values = PROFILES["smoke"].get(notebook.stem, {})
-    book = papermill.parameterize.parameterize_notebook(nbformat.read(notebook, as_version=4), values)
+    book = parameterize_notebook(load_notebook_node(str(notebook)), values)
     with tempfile.TemporaryDirectory() as folder:
         nbformat.write(book, Path(folder) / "notebook.ipynb")
         kept = {key: value for key, value in os.environ.items() if key in ("PATH", "LANG", "TMPDIR", "PIP_INDEX_URL", "SSL_CERT_FILE")}
@@ -104,13 +105,10 @@ def main() -> int:
     before, slow = installed(interpreter), []
     stand_in = Path(tempfile.mkdtemp())
     (stand_in / "google" / "colab").mkdir(parents=True)
-    (stand_in / "google" / "__init__.py").touch()
     (stand_in / "google" / "colab" / "__init__.py").touch()
     # a notebook's kernel has to be this environment's: Colab's own is
     subprocess.run([str(interpreter), "-m", "ipykernel", "install", "--sys-prefix"], check=True, capture_output=True)
-    (stand_in / "sitecustomize.py").write_text(
-        "import sys, types\nsys.modules.setdefault('google.colab', types.ModuleType('google.colab'))\n"
-    )
+    (stand_in / "sitecustomize.py").write_text("import google.colab\n")  # Colab's kernel has it loaded
     for notebook in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         if options.only and not notebook.stem.startswith(tuple(options.only)):
             continue

@@ -37,11 +37,12 @@ def test_a_condition_leaves_the_other_photo_alone(shots):
 
 def test_scores_sorted_by_size():
     rows = {"size": np.array([0.0, 0.05, 0.1, 0.5]), "mask_iou": np.array([1.0, 0.2, 0.6, 0.9])}
+    rows["mask_moved_iou"] = np.array([1.0, 0.1, 0.4, 0.8])
     table = evaluate.by_size({"network": rows})
     assert table == {
-        "0-0.08": {"images": 1, "network": 0.2},
-        "0.08-0.16": {"images": 1, "network": 0.6},
-        "0.32-1": {"images": 1, "network": 0.9},
+        "0-0.08": {"images": 1, "network": 0.2, evaluate.MOVED: 0.1},
+        "0.08-0.16": {"images": 1, "network": 0.6, evaluate.MOVED: 0.4},
+        "0.32-1": {"images": 1, "network": 0.9, evaluate.MOVED: 0.8},
     }
 
 
