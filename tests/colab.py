@@ -76,6 +76,14 @@ def installed(interpreter: Path) -> dict[str, str]:
     return {entry["name"].lower().replace("_", "-"): entry["version"] for entry in json.loads(listed)}
 
 
+def restore(interpreter: Path, before: dict[str, str]) -> list[str]:
+    """Remove what a set-up cell installed, so that the next notebook finds a fresh machine too; returns the names."""
+    extra = sorted(installed(interpreter).keys() - before.keys())
+    if extra:
+        subprocess.run([str(interpreter), "-m", "pip", "uninstall", "--yes", "--quiet", *extra], check=True)
+    return extra
+
+
 def run(notebook: Path, interpreter: Path, stand_in: Path) -> dict:
     """Run one notebook alone; its set-up's and whole seconds. Raises CalledProcessError when a cell fails."""
     values = PROFILES["smoke"].get(notebook.stem, {})
@@ -102,7 +110,11 @@ def main() -> int:
     if options.fresh:
         shutil.rmtree(options.venv, ignore_errors=True)
     interpreter = environment(options.venv, options.python)
-    before, slow = installed(interpreter), []
+    ready = options.venv / ".ready"
+    if not ready.read_text():
+        ready.write_text(json.dumps(installed(interpreter)))
+    before, slow, changed = json.loads(ready.read_text()), [], {}
+    restore(interpreter, before)
     stand_in = Path(tempfile.mkdtemp())
     (stand_in / "google" / "colab").mkdir(parents=True)
     (stand_in / "google" / "colab" / "__init__.py").touch()
@@ -116,10 +128,12 @@ def main() -> int:
         seconds = run(notebook, interpreter, stand_in)
         if seconds["setup"] > SETUP_SECONDS:
             slow.append(notebook.stem)
-        print(f"{notebook.stem:<34} set-up {seconds['setup']:5.1f} s, all {time.perf_counter() - start:6.1f} s", flush=True)
-    after = installed(interpreter)
-    changed = {name: (before[name], after.get(name)) for name in before if after.get(name) != before[name]}
-    print("installed by the set-up:", ", ".join(sorted(after.keys() - before.keys())) or "nothing")
+        after = installed(interpreter)
+        changed |= {name: (version, after.get(name)) for name, version in before.items() if after.get(name) != version}
+        extra = ", ".join(restore(interpreter, before)) or "nothing"
+        print(
+            f"{notebook.stem:<34} set-up {seconds['setup']:5.1f} s, all {time.perf_counter() - start:6.1f} s, installed {extra}", flush=True
+        )
     if changed:
         print(f"error: preinstalled packages were changed: {changed}", file=sys.stderr)
     if slow:
