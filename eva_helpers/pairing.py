@@ -16,6 +16,7 @@ WORKING = 256  # the longer side at which pairs are compared: enough for a tenth
 SHIFT_LIMIT, ROTATION_LIMIT = 0.014, 1.2  # shares of the frame and degrees above which a pair is called misaligned
 GAIN_LIMIT = 0.14  # change of brightness above which a pair is called differently exposed
 SIMILARITY_LIMIT = 0.45  # local correlation below which the background is another place
+SATURATED = 250  # of 255
 FEATURES, INLIERS = 500, 16  # ORB points looked for, and matches that must agree to be believed
 
 
@@ -90,11 +91,15 @@ def check_pair(background: np.ndarray, image: np.ndarray) -> PairCheck:
     return PairCheck(move, gain, similarity, (height, width))
 
 
-def align(background: np.ndarray, check: PairCheck) -> np.ndarray:
-    """The background moved and brightened to match the image; what comes into view at the rim is mirrored."""
+def align(background: np.ndarray, check: PairCheck, image: np.ndarray) -> np.ndarray:
+    """The background moved and brightened to match the image; what comes into view at the rim is mirrored.
+
+    Where the background is saturated nobody knows how bright it was: it takes the image's value where that is not darker than it can be.
+    """
     height, width = check.size
     moved = cv2.warpAffine(background, check.move, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-    return np.rint(np.minimum(moved * np.array(check.gain), 255)).astype(np.uint8)
+    matched = np.rint(np.minimum(moved * np.array(check.gain), 255)).astype(np.uint8)
+    return np.where(moved >= SATURATED, np.maximum(matched, image), matched)
 
 
 def _registration(background: np.ndarray, image: np.ndarray) -> np.ndarray:

@@ -91,7 +91,7 @@ class Predictor:
         background, image = load_pair(background, image, force=resize)
         check = check_pair(background, image)
         if align and check.problems:
-            background = aligned(background, check)
+            background = aligned(background, check, image)
         small = [_working_copy(photo, self.size) for photo in (background, image)]
         tensors = [torch.from_numpy(photo.transpose(2, 0, 1).copy()).float().div(255)[None] for photo in small]
         with torch.no_grad():

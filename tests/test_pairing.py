@@ -65,10 +65,20 @@ def test_another_place_is_recognised():
 def test_aligning_brings_the_background_back():
     image = with_object(place(4))
     background = (moved(place(4), 8, -6, 1.5) * 0.8).astype(np.uint8)
-    back = pairing.align(background, pairing.check_pair(background, image))
+    back = pairing.align(background, pairing.check_pair(background, image), image)
     inner = (slice(30, -30), slice(30, 140))  # away from object and rim
     gap = [np.abs(photo[inner].astype(float) - image[inner]).mean() for photo in (background, back)]
     assert gap[1] < 0.25 * gap[0] and back.dtype == np.uint8 and back.shape == image.shape
+
+
+def test_what_saturated_in_the_background_is_not_taken_for_an_object():
+    photo = place(6)
+    photo[:60] = 240  # a bright sky, 255 in the brighter shot
+    image = with_object(photo)
+    background = np.minimum(photo * 1.25, 255).astype(np.uint8)
+    back = pairing.align(background, pairing.check_pair(background, image), image)
+    assert background[:30].min() == 255 and np.abs(back[:30].astype(int) - image[:30]).mean() < 3
+    assert np.abs(back.astype(int) - image)[with_object(photo) != photo].mean() > 20  # the object is still there
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (33, 200), (700, 500)])
@@ -76,6 +86,6 @@ def test_any_size_and_blank_photos(shape):
     blank = np.full((*shape, 3), 128, np.uint8)
     check = pairing.check_pair(blank, blank)
     assert check.problems == [] and check.size == shape
-    assert np.array_equal(pairing.align(blank, check), blank)
+    assert np.array_equal(pairing.align(blank, check, blank), blank)
     dark = pairing.check_pair(np.zeros((*shape, 3), np.uint8), blank)
     assert np.isfinite(dark.move).all() and np.isfinite(dark.gain).all()
