@@ -22,7 +22,7 @@ from kornia.losses import ssim_loss
 from PIL import Image
 from source import SourceDataset, SourceNet, train_step
 
-from eva_helpers import assets, augment, dataset, folders, losses, metrics, plots, predict, training, widgets
+from eva_helpers import assets, augment, dataset, folders, hardware, losses, metrics, plots, predict, training, widgets
 from eva_helpers.model import MaskDepthNet, multiply_adds, parameters, receptive_field
 
 SIZE, BATCH = 64, 64
@@ -56,7 +56,7 @@ def training_rates(batch: dict, seconds: float) -> dict[str, float]:
 def choices(batch: dict, seconds: float) -> dict[str, float]:
     """Samples a second of our step as the Trainer makes it, and with one choice at a time taken back."""
 
-    def step(bf16: bool = training.fast_bf16(), channels_last: bool = True, fused: bool = True, ssim=losses.depth_ssim) -> float:
+    def step(bf16: bool = hardware.fast_bf16(), channels_last: bool = True, fused: bool = True, ssim=losses.depth_ssim) -> float:
         torch.manual_seed(0)
         layout = torch.channels_last if channels_last else torch.contiguous_format
         net = MaskDepthNet().train().to(memory_format=layout)

@@ -64,8 +64,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
         config = training.TrainingConfig(epochs=1, lr=3e-3, ema=0.98)
-        steps = int(options.seconds * 6)  # about what two cores do in batches of 32: the schedule needs a length
-        loader = dataset.loader(data, 32, samples=32 * steps)
+        steps = int(options.seconds * 6)  # about what two cores do in batches of 16: the schedule needs a length
+        loader = dataset.loader(data, 16, samples=16 * steps)
         trainer = training.Trainer(MaskDepthNet(), [0] * steps, [], folder, config, z_near=catalogue.z_near, say=lambda line: None)
         trainer.net.train()
         result["ours"] = race(trainer.step, lambda: score(trainer.averaged.module), loader, options.seconds, options.every)

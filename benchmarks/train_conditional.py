@@ -20,7 +20,7 @@ from eva_helpers import assets, dataset, losses, metrics, training, widgets
 from eva_helpers.losses import LossWeights
 from eva_helpers.model import ConditionalNet, MaskDepthNet, ModelConfig
 
-SIZE, BATCH, LR, VALIDATION = 64, 32, 3e-3, 512
+SIZE, BATCH, LR, VALIDATION = 64, 16, 3e-3, 512
 TARGET = assets.WEIGHTS.parent / "conditional.safetensors"
 RESULTS = Path(__file__).parent / "results" / "conditional.json"
 DEDICATED = {  # name -> weighting; Dice counts as much as BCE everywhere
@@ -28,12 +28,6 @@ DEDICATED = {  # name -> weighting; Dice counts as much as BCE everywhere
     "the usual": LossWeights(),
     "depth above all": LossWeights(0.1, 0.9),
 }
-
-
-def normalised(weights: LossWeights) -> LossWeights:
-    """The same weighting at the scale of the conditional training: all parts sum to 1."""
-    mask, *depth = losses.condition(weights).tolist()
-    return LossWeights(mask, 1 - mask, *(part / (1 - mask) for part in depth))
 
 
 def train(catalogue, net, kind, folder: Path, weights: LossWeights, epochs: int, samples: int, validation: list) -> training.Trainer:
@@ -71,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, weights in DEDICATED.items():
         torch.manual_seed(0)
         folder = options.out / name.replace(" ", "-")
-        alone = train(catalogue, MaskDepthNet(), training.Trainer, folder, normalised(weights), *budget)
+        alone = train(catalogue, MaskDepthNet(), training.Trainer, folder, losses.normalised(weights), *budget)
         dedicated = metrics.summary(metrics.evaluate(metrics.network(alone.averaged.module), validation, catalogue.z_near))
         answer = widgets.tradeoff(conditional, validation, catalogue.z_near, [weights])[0]
         answer.pop("weights")

@@ -43,8 +43,8 @@ class Stage:
 
 STAGES = {
     "full": (
-        Stage("64px", {64: (32, 16384)}, epochs=7, lr=3e-3),
-        Stage("mixed", {64: (32, 3072), 128: (16, 1800), 224: (8, 1400)}, epochs=6, lr=2e-3),
+        Stage("64px", {64: (16, 16384)}, epochs=8, lr=3e-3),
+        Stage("mixed", {64: (16, 3072), 128: (8, 1800), 224: (4, 1400)}, epochs=8, lr=2e-3),
     ),
     "smoke": (Stage("64px", {64: (8, 16)}, 1, 1e-3), Stage("mixed", {64: (8, 8), 96: (4, 8)}, 1, 1e-3)),
 }

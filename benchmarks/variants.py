@@ -26,7 +26,7 @@ from eva_helpers.losses import LossWeights
 from eva_helpers.model import MaskDepthNet, ModelConfig, multiply_adds, parameters
 
 RESULTS = Path(__file__).parent / "results" / "variants.json"
-SIZE, BATCH, EPOCHS, VALIDATION = 64, 32, 4, 512
+SIZE, BATCH, EPOCHS, VALIDATION = 64, 16, 4, 512
 BASE = ModelConfig()
 
 
@@ -60,10 +60,17 @@ def variants() -> dict[str, dict]:
     return {
         "base": {},
         "base, another seed": {"seed": 1},
+        "network: background not matched": {"model": {"matched": False}},
+        "network: depth not layered": {"model": {"layered": False}},
         "network: fusion both": {"model": {"fusion": "both"}},
         "network: fusion difference alone": {"model": {"fusion": "difference"}},
+        "network: one layer of detail": {"model": {"detail_layers": 1}},
+        "network: narrower": {"model": {"widths": (16, 32, 56, 88, 112), "decoder": (24, 32, 48, 64)}},
+        "network: wider decoders": {"model": {"decoder": (48, 64, 96, 128), "detail": 32}},
+        "network: mask seen by the depth": {"model": {"cross_talk": True}},
         "network: no coordinates": {"model": {"coordinates": False}},
         "network: deep supervision": {"supervision": True},
+        "network: resnet18": {"model": {"encoder": "resnet18"}},
         "data: no variety": {"data": {"variety": 0.0}},
         "data: no capture differences": {"data": {"strength": 0.0}},
         "losses: no Dice (as the source)": {"weights": {"dice": 0.0}},
@@ -73,6 +80,8 @@ def variants() -> dict[str, dict]:
         "losses: depth alone": {"weights": {"mask": 0.0, "depth": 1.0}},
         "losses: uncertainty": {"training": {"balance": "uncertainty"}},
         "losses: geometric": {"training": {"balance": "geometric"}},
+        "training: batches of 32": {"batch": 32},
+        "training: batches of 8": {"batch": 8},
         "training: no averaged weights": {"training": {"ema": 0.0}},
     }
 

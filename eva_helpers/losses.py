@@ -176,10 +176,23 @@ def condition(weights: LossWeights) -> Tensor:
 
 
 def drawn_weights(rng: np.random.Generator, usual: LossWeights) -> LossWeights:
-    """A random weighting: the mask's share even in (0, 1), the depth's terms from all mixtures alike; Dice stays as in `usual`."""
-    ssim, edge, l1 = rng.dirichlet((1.0, 1.0, 1.0))
-    share = float(rng.uniform(0.02, 0.98))
-    return LossWeights(share, 1 - share, float(ssim), float(edge), float(l1), dice=usual.dice)
+    """A random `normalised` weighting: the mask's share even in (0, 1), SSIM, edges and L1 from all mixtures alike; the rest is `usual`."""
+    ssim, edge, l1 = rng.dirichlet((1.0, 1.0, 1.0)).tolist()
+    share, rest = float(rng.uniform(0.02, 0.98)), normalised(usual)
+    return LossWeights(share, 1 - share, ssim, edge, l1, rest.dice, rest.ssi)
+
+
+def normalised(weights: LossWeights) -> LossWeights:
+    """The same weighting with mask + depth = 1 and ssim + edge + l1 = 1; Dice keeps its proportion to the mask's BCE.
+
+    Raises:
+        ValueError: see `condition`; or ssim, edge and l1 have no weight.
+    """
+    mask, *inner = condition(weights).tolist()
+    if mask == 1:
+        raise ValueError("ssim, edge and l1 have no weight: expected one of them, and the depth, to be positive.")
+    total = weights.ssim + weights.edge + weights.l1
+    return LossWeights(mask, 1 - mask, *(part / (1 - mask) for part in inner), weights.dice, weights.ssi / total)
 
 
 class Balance(torch.nn.Module):

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eva_helpers.hardware import autocast
 from eva_helpers.losses import align, ssim_map
 
 FAR = 100.0  # metres: farther than this an inverse depth says nothing, so ratios leave it out
@@ -172,11 +173,13 @@ def network(net: torch.nn.Module, device: torch.device | str | None = None, *con
     It runs, and `net` is moved, to `device` (None: the GPU where there is one). `condition` goes to a ConditionalNet.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    net.to(device)
+    net.to(device, memory_format=torch.channels_last)
 
     def predict(background: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         was_training = net.training
-        mask_logits, depth = net.eval()(background.to(device), image.to(device), *condition)
+        photos = (photo.to(device, memory_format=torch.channels_last) for photo in (background, image))
+        with autocast(device):
+            mask_logits, depth = net.eval()(*photos, *condition)
         net.train(was_training)
         return mask_logits.sigmoid().cpu(), depth.cpu()
 

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
+from eva_helpers.matching import match
+
 SMALLEST = 32
 DEPTH_DETAIL = 12  # channels of the depth decoder at full resolution: depth has few fine outlines
 DEPTH_WIDTH = 64  # px at which the depth decoder sees the photos
@@ -38,7 +40,9 @@ class ModelConfig:
         detail, detail_layers: channels and number of the mask decoder's convolutions at full resolution.
         fusion: what the decoders see of a pair of features: "image+difference" (the image's and image minus background),
             "both" (the image's and the background's) or "difference" alone.
+        matched: whether the background is first made as alike to the image as exposure and camera shake allow (`matching.match`).
         coordinates: whether the depth decoder is told where in the frame a place is.
+        layered: whether the depth is a scene's, and in front of it the object's where the mask is (see `MaskDepthNet`).
         conditional: whether the loss weights are an input of the network (`ConditionalNet`).
         cross_talk: whether the depth's full-resolution layer also sees the predicted mask.
         pretrained: load torchvision's ImageNet weights into a resnet encoder (a download, hence never unasked).
@@ -48,10 +52,12 @@ class ModelConfig:
     widths: tuple[int, ...] = (24, 48, 80, 128, 160)
     blocks: tuple[int, ...] = (1, 1, 2, 2, 1)
     decoder: tuple[int, ...] = (32, 48, 64, 96)
-    detail: int = 24
+    detail: int = 16
     detail_layers: int = 3
     fusion: str = "image+difference"
+    matched: bool = True
     coordinates: bool = True
+    layered: bool = True
     cross_talk: bool = False
     conditional: bool = False
     pretrained: bool = False
@@ -62,8 +68,8 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: dict) -> ModelConfig:
-        """The inverse of `to_dict`; unknown keys raise TypeError. Files without `coordinates` are older than these."""
-        values = {"coordinates": False} | values
+        """The inverse of `to_dict`; unknown keys raise TypeError. Files that lack a switch are older than it."""
+        values = {"coordinates": False, "matched": False, "layered": False} | values
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
@@ -154,13 +160,20 @@ def positions(x: Tensor) -> Tensor:
 
 
 class Decoder(nn.Module):
-    """From the fused features at 1/32 ... 1/2 and `guides` full-resolution channels to one map (B, 1, H, W) of logits.
+    """From the fused features at 1/32 ... 1/2 and `guides` full-resolution channels to `maps` maps (B, maps, H, W) of logits.
 
     `located` adds to every scale where in the frame a place is (see `positions`).
     """
 
     def __init__(
-        self, skips: tuple[int, ...], widths: tuple[int, ...], detail: int, layers: int = 1, guides: int = 9, located: bool = False
+        self,
+        skips: tuple[int, ...],
+        widths: tuple[int, ...],
+        detail: int,
+        layers: int = 1,
+        guides: int = 9,
+        located: bool = False,
+        maps: int = 1,
     ) -> None:
         super().__init__()
         self.located = located
@@ -171,7 +184,7 @@ class Decoder(nn.Module):
         self.to_detail = nn.Conv2d(widths[0], detail, 1)
         hidden = [(detail + guides if number == 0 else detail, detail) for number in range(layers)]
         convolutions = [nn.Sequential(nn.Conv2d(i, o, 3, padding=1), nn.ReLU()) for i, o in hidden]
-        self.detail = nn.Sequential(*convolutions, nn.Conv2d(detail, 1, 3, padding=1))
+        self.detail = nn.Sequential(*convolutions, nn.Conv2d(detail, maps, 3, padding=1))
 
     def forward(self, skips: list[Tensor], guides: Tensor) -> Tensor:
         if self.located:
@@ -198,6 +211,10 @@ class MaskDepthNet(nn.Module):
 
     The mask is found at the photos' own size; the depth at a standard one (`standard_size`), and drawn at full resolution.
 
+    An object is always before what it hides. So (with `layered`) the depth decoder answers twice, with the scene's nearness s and with how
+    much of the way from there to the nearest the object stands in front, o: depth = s + m * (1 - s) * o, m being the mask's probability.
+    The edge between the two is then the mask's. No gradient goes from the depth into the mask.
+
     Normalisation is inside, as buffers, so that no caller can forget it or treat the two photos differently.
 
     Raises:
@@ -217,7 +234,8 @@ class MaskDepthNet(nn.Module):
             raise ValueError(f"fusion is {config.fusion!r}: expected one of {', '.join(FUSIONS)}.")
         skips = tuple((1 if config.fusion == "difference" else 2) * channels for channels in self.encoder.channels)
         self.mask_decoder = Decoder(skips, config.decoder, config.detail, config.detail_layers)
-        self.depth_decoder = Decoder(skips, config.decoder, DEPTH_DETAIL, 1, 10 if config.cross_talk else 9, config.coordinates)
+        guides, maps = 10 if config.cross_talk else 9, 2 if config.layered else 1
+        self.depth_decoder = Decoder(skips, config.decoder, DEPTH_DETAIL, 1, guides, config.coordinates, maps)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
 
@@ -230,16 +248,23 @@ class MaskDepthNet(nn.Module):
 
     def forward(self, background: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         check_photos(background, image)
+        if self.config.matched:
+            background = match(background, image)
         skips, photos = self.features(background, image)
         mask_logits = self.mask_decoder(skips, photos)
         small = standard_size(*image.shape[2:])
         if small != image.shape[2:]:
             skips, _ = self.features(*(F.interpolate(photo, size=small, mode="area") for photo in (background, image)))
-        if self.config.cross_talk:
-            photos = torch.cat([photos, mask_logits.detach().sigmoid()], dim=1)  # detached: the depth must not bend the mask
-        depth_logits = self.depth_decoder(skips, photos)
         # float32: bf16 keeps three digits only, and far away the depth is 0.02 +- 0.001
-        return mask_logits.float(), torch.sigmoid(depth_logits.float())
+        mask_logits = mask_logits.float()
+        mask = mask_logits.detach().sigmoid()  # detached: the depth must not bend the mask
+        if self.config.cross_talk:
+            photos = torch.cat([photos, mask], dim=1)
+        depth = self.depth_decoder(skips, photos).float().sigmoid()
+        if self.config.layered:
+            scene, before = depth.chunk(2, dim=1)
+            depth = scene + mask * (1 - scene) * before
+        return mask_logits, depth
 
 
 class FiLM(nn.Module):
@@ -253,7 +278,8 @@ class FiLM(nn.Module):
         self.code: Tensor | None = None  # (B, hidden), set by ConditionalNet before every pass
 
     def forward(self, x: Tensor) -> Tensor:
-        scale, shift = self.to_film(self.code)[..., None, None].chunk(2, dim=1)
+        code = self.code.repeat(len(x) // len(self.code), 1)  # the encoder sees both photos of every pair
+        scale, shift = self.to_film(code)[..., None, None].chunk(2, dim=1)
         return self.norm(x) * (1 + scale) + shift
 
 
@@ -261,7 +287,7 @@ class ConditionalNet(MaskDepthNet):
     """One network for every weighting of the losses (Dosovitskiy and Djolonga, "You Only Train Once", ICLR 2020).
 
     A vector of CONDITIONS weights, (B, 4) or (4,), non-negative with sum 1 (see `losses.condition`), goes through a small network and
-    modulates every scale of both decoders. Without one, `usual` is taken.
+    modulates every scale of the encoder and of both decoders: what the two tasks compete for is the encoder. Without one, `usual` is taken.
     """
 
     HIDDEN = 64

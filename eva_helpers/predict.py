@@ -88,6 +88,8 @@ class Predictor:
         """
         import torch
 
+        from eva_helpers.metrics import network
+
         background, image = load_pair(background, image, force=resize)
         check = check_pair(background, image)
         if align and check.problems:
@@ -95,8 +97,7 @@ class Predictor:
         small = [_working_copy(photo, self.size) for photo in (background, image)]
         tensors = [torch.from_numpy(photo.transpose(2, 0, 1).copy()).float().div(255)[None] for photo in small]
         with torch.no_grad():
-            mask_logits, depth = self.net(*tensors)
-        maps = [_resize(array[0, 0].numpy(), image.shape[:2]).clip(0, 1) for array in (mask_logits.sigmoid(), depth)]
+            maps = [_resize(array[0, 0].numpy(), image.shape[:2]).clip(0, 1) for array in network(self.net, "cpu")(*tensors)]
         return Prediction(background, image, *maps, check)
 
 

@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from eva_helpers import metrics
+from eva_helpers.hardware import keep_memory, precision
 from eva_helpers.images import InputError
 from eva_helpers.losses import Balance, LossWeights, condition, drawn_weights, raw_terms, weighted_sum
 from eva_helpers.model import MaskDepthNet, ModelConfig, build
@@ -41,18 +42,6 @@ class TrainingConfig:
     clip: float = 1.0
     balance: str = "fixed"
     seed: int = 0
-
-
-def fast_bf16() -> bool:
-    """Whether this machine multiplies bfloat16 in hardware; elsewhere autocast would only slow things down."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
-
-
-def precision() -> str:
-    """What to compute in here: "bf16" or, on a GPU without it (Colab's T4), "fp16"; "no" means float32."""
-    return "bf16" if fast_bf16() else "fp16" if torch.cuda.is_available() else "no"
 
 
 class Trainer:
@@ -88,6 +77,8 @@ class Trainer:
         self._claim(resume)
         set_seed(self.config.seed)
         self.accelerator = Accelerator(mixed_precision=precision())
+        if self.accelerator.device.type == "cpu":
+            keep_memory()
         self.balance = Balance(self.config.balance)
         learned = [p for p in self.balance.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW([*net.parameters(), *learned], self.config.lr, weight_decay=self.config.weight_decay, fused=True)

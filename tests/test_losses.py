@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from kornia.losses import SSIMLoss
@@ -27,7 +28,8 @@ def test_identical_maps_cost_nothing(term, truth):
 def test_worse_costs_more(term, truth):
     torch.manual_seed(1)
     noise = torch.randn_like(truth)
-    assert term(truth + 0.01 * noise, truth) < term(truth + 0.1 * noise, truth)
+    little, much = ((truth + size * noise).clamp(0, 1) for size in (0.01, 0.1))
+    assert term(little, truth) < term(much, truth)
 
 
 def test_terms_by_hand():
@@ -137,3 +139,23 @@ def test_unknown_names_are_refused(truth):
         losses.LossWeights(shape=1.0)
     with pytest.raises(ValueError, match="l1"):
         losses.weighted_sum({"mask": truth.mean(), "ssim": truth.mean(), "edge": truth.mean()}, losses.LossWeights())
+
+
+def test_a_normalised_weighting_is_the_same_weighting():
+    weights = losses.LossWeights(0.3, 0.7, 1.0, 2.0, 0.5, dice=0.8, ssi=0.7)
+    same = losses.normalised(weights)
+    assert same.mask + same.depth == pytest.approx(1) and same.ssim + same.edge + same.l1 == pytest.approx(1)
+    factor = losses.weighted_sum(TERMS, weights) / losses.weighted_sum(TERMS, same)
+    for name, part in same.parts().items():
+        assert factor.item() * part == pytest.approx(weights.parts()[name], rel=1e-5)
+    assert torch.allclose(losses.condition(weights), losses.condition(same))
+    with pytest.raises(ValueError, match="l1"):
+        losses.normalised(losses.LossWeights(1.0, 0.0))
+
+
+def test_drawn_weightings_are_normalised_and_differ():
+    rng = np.random.default_rng(0)
+    drawn = [losses.drawn_weights(rng, losses.LossWeights(ssi=0.3)) for _ in range(50)]
+    assert all(w.mask + w.depth == pytest.approx(1) and w.ssim + w.edge + w.l1 == pytest.approx(1) for w in drawn)
+    assert all(w.ssi == pytest.approx(0.1) and w.dice == 1 for w in drawn)
+    assert min(w.mask for w in drawn) < 0.1 and max(w.mask for w in drawn) > 0.9 and len({w.edge for w in drawn}) == 50

@@ -63,6 +63,35 @@ def test_a_brighter_scene_reaches_the_decoders(net):
     assert not torch.allclose(net(photo, photo)[0], net(photo, photo + 0.3)[0])
 
 
+def test_exposure_and_shake_do_not_reach_the_mask():
+    """With `matched`, a background of another exposure gives nearly the mask of the pair that fits; without, it does not."""
+    torch.manual_seed(0)
+    photo = torch.nn.functional.interpolate(torch.rand(1, 3, 8, 8), 64, mode="bicubic").clamp(0.1, 0.7)
+    image = photo.clone()
+    image[:, :, 20:40, 20:40] = 0.9
+    moved = {}
+    for matched in (True, False):
+        torch.manual_seed(1)
+        net = model.MaskDepthNet(replace(TINY, matched=matched)).eval()
+        moved[matched] = (net(0.6 * photo, image)[0] - net(photo, image)[0]).abs().mean().item()
+    assert moved[True] < 0.2 * moved[False]
+
+
+def test_the_object_stands_before_the_scene():
+    """A layered depth is nowhere farther than the scene's own, and differs from it only where the mask is."""
+    torch.manual_seed(0)
+    net = model.MaskDepthNet(TINY).eval()
+    background, image = torch.rand(2, 1, 3, 64, 64)
+    mask = torch.full((1, 1, 64, 64), -30.0)
+    net.mask_decoder.forward = lambda skips, photos: mask
+    scene = net(background, image)[1]
+    mask[..., 20:40, 20:40] = 30.0
+    before = net(background, image)[1] - scene
+    assert before.min() >= 0 and before[..., 20:40, 20:40].min() > 0.01
+    before[..., 20:40, 20:40] = 0
+    assert before.max() < 1e-6
+
+
 @pytest.mark.parametrize("part, other", [("mask", "depth"), ("depth", "mask")])
 def test_a_part_of_weight_zero_trains_no_decoder(part, other):
     torch.manual_seed(0)
@@ -106,6 +135,8 @@ def test_bad_photos_are_refused(net):
 def test_config_survives_json():
     config = model.ModelConfig(widths=(8, 8, 8, 8, 8))
     assert model.ModelConfig.from_dict(config.to_dict()) == config
+    older = {key: value for key, value in config.to_dict().items() if key not in ("matched", "layered")}
+    assert not model.ModelConfig.from_dict(older).matched and not model.ModelConfig.from_dict(older).layered
 
 
 def test_a_conditional_network_starts_as_an_ordinary_one_and_then_listens():

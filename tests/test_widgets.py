@@ -227,17 +227,32 @@ def test_a_panel_shows_and_keeps_errors(tuner, tmp_path):
 def test_the_preview_panel_follows_sliders_and_points(conditional, examples, tiny):
     rows = widgets.tradeoff(conditional, [examples], tiny.z_near, widgets.simplex((0.1, 0.9)))
     panel = widgets.preview_panel(conditional, examples, rows)
-    seen = {panel.picture.value}
+    seen, charts = {panel.picture.value}, {panel.chart.value}
     panel.sliders["mask"].value = 2.0
     seen.add(panel.picture.value)
     points = panel.box.children[-1].children
     points[5].click()
     seen.add(panel.picture.value)
+    charts.add(panel.chart.value)
+    assert len(charts) == 2, "the ring moves with the sliders"
     assert len(seen) == 3 and not panel.errors
     assert [number for number, point in enumerate(points) if point.icon] == [5], "the point of the sliders is marked, no other"
     assert [panel.sliders[name].value for name in ("mask", "ssim")] == pytest.approx(
         [rows[5]["weights"].mask, rows[5]["weights"].ssim], abs=1e-6
     )
+
+
+def test_every_weighting_has_its_place_in_the_chart():
+    scores = ((0.5, 0.2), (0.7, 0.3), (0.6, 0.1))
+    rows = [{"mask_iou": x, "depth_rmse_std": y, "weights": LossWeights(0.2 + y, 0.5)} for x, y in scores]
+    picture, places = widgets.chart(rows)
+    assert places[0, 0] < places[2, 0] < places[1, 0], "better masks stand to the right"
+    assert places[2, 1] > places[0, 1] > places[1, 1], "smaller depth errors stand lower"
+    for place in places:
+        around = picture[int(place[1]) - 2 : int(place[1]) + 3, int(place[0]) - 2 : int(place[0]) + 3]
+        assert around.min() < 200, "a dot is drawn there"
+        ring = widgets.ringed(picture, place) != picture
+        assert ring.any() and np.abs(np.argwhere(ring.any(2))[:, ::-1].mean(0) - place).max() < 1.5
 
 
 def test_a_conditional_training_listens_to_its_weights(tiny, tmp_path, examples):
