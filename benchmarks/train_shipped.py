@@ -119,6 +119,15 @@ def commit() -> str:
     return name + ("+changes" if changed else "")
 
 
+def started_at(folder: Path) -> str:
+    """The commit that the training in `folder` was started at; a later start, which resumes or evaluates it, does not change that."""
+    path = folder / "commit.txt"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(commit() + "\n")
+    return path.read_text().strip()
+
+
 def minutes(folder: Path, stages: tuple[Stage, ...]) -> float:
     """What all training epochs took, interruptions and validation apart."""
     rows = [json.loads(line) for stage in stages for line in (folder / stage.name / "history.jsonl").read_text().splitlines()]
@@ -137,7 +146,8 @@ def card(catalogue: assets.Catalogue, stages: tuple[Stage, ...], net: MaskDepthN
             "empty": EMPTY,
             "variety": VARIETY,
         },
-        "commit": options.commit,
+        "commit": started_at(options.out),
+        "evaluated_at": options.commit,
         "command": "make train",
         "seed": options.seed,
         "stages": [asdict(stage) for stage in stages],
@@ -162,6 +172,7 @@ def main(arguments: list[str] | None = None) -> None:
     options.out = options.out or assets.ROOT / "runs" / ("train" + (f"-{Path(options.weighting).stem}" if options.weighting else ""))
     options.commit, options.weights = commit(), widgets.read_weights(options.weighting) if options.weighting else LossWeights()
     catalogue, stages = assets.load_catalogue(), STAGES[options.profile]
+    started_at(options.out)
     net = train(catalogue, stages, options.out, options.weights, options.workers, options.seed)
     sizes, count = ((64, 224), EVALUATED) if options.profile == "full" else ((64,), 16)
     print(f"trained in {minutes(options.out, stages)} minutes; evaluating", flush=True)

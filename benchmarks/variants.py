@@ -55,8 +55,21 @@ class SupervisedTrainer(training.Trainer):
         return loss + 0.4 * self.net.auxiliary(batch), terms
 
 
+class ConstantTrainer(training.Trainer):
+    """Every step at about the mean rate of the one-cycle schedule."""
+
+    def __init__(self, *arguments, **options) -> None:
+        super().__init__(*arguments, **options)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.lr / 2
+        self.schedule = torch.optim.lr_scheduler.ConstantLR(self.optimizer, factor=1.0)
+
+
+TRAINERS = {"plain": training.Trainer, "supervised": SupervisedTrainer, "constant": ConstantTrainer}
+
+
 def variants() -> dict[str, dict]:
-    """Name -> what differs from the base: `model`, `data`, `weights`, `training` or `supervision`."""
+    """Name -> what differs from the base: `model`, `data`, `weights`, `training` or `trainer`."""
     return {
         "base": {},
         "base, another seed": {"seed": 1},
@@ -69,7 +82,7 @@ def variants() -> dict[str, dict]:
         "network: wider decoders": {"model": {"decoder": (48, 64, 96, 128), "detail": 32}},
         "network: mask seen by the depth": {"model": {"cross_talk": True}},
         "network: no coordinates": {"model": {"coordinates": False}},
-        "network: deep supervision": {"supervision": True},
+        "network: deep supervision": {"trainer": "supervised"},
         "network: resnet18": {"model": {"encoder": "resnet18"}},
         "data: no variety": {"data": {"variety": 0.0}},
         "data: no capture differences": {"data": {"strength": 0.0}},
@@ -81,34 +94,52 @@ def variants() -> dict[str, dict]:
         "losses: uncertainty": {"training": {"balance": "uncertainty"}},
         "losses: geometric": {"training": {"balance": "geometric"}},
         "training: batches of 32": {"batch": 32},
-        "training: batches of 8": {"batch": 8},
+        "training: constant learning rate": {"trainer": "constant"},
         "training: no averaged weights": {"training": {"ema": 0.0}},
     }
 
 
+def make(change: dict, loader, validation: list, z_near: float) -> training.Trainer:
+    """A trainer for one variant, in a folder that its caller removes."""
+    kind, seed = change.get("trainer", "plain"), change.get("seed", 0)
+    torch.manual_seed(seed)
+    net = (Supervised if kind == "supervised" else MaskDepthNet)(replace(BASE, **change.get("model", {})))
+    settings = training.TrainingConfig(**({"epochs": EPOCHS, "lr": 3e-3, "ema": 0.99, "seed": seed} | change.get("training", {})))
+    weights, quiet = LossWeights(**change.get("weights", {})), {"z_near": z_near, "say": lambda line: None}
+    return TRAINERS[kind](net, loader, validation, Path(tempfile.mkdtemp()), settings, weights, **quiet)
+
+
 def train(catalogue: assets.Catalogue, change: dict, samples: int) -> dict:
     """Train one variant and score it."""
-    seed, batch = change.get("seed", 0), change.get("batch", BATCH)
+    seed, start = change.get("seed", 0), time.perf_counter()
     pairs = dataset.CompositeDataset(catalogue, size=SIZE, augment=True, seed=seed, **(DATA | change.get("data", {})))
     held = dataset.CompositeDataset(catalogue, "validation", "validation", size=SIZE, strength=1.0, seed=0)
     validation = list(dataset.loader(dataset.fixed_sample(held, VALIDATION, 0), 64))
-    torch.manual_seed(seed)
-    config = replace(BASE, **change.get("model", {}))
-    net = (Supervised if change.get("supervision") else MaskDepthNet)(config)
-    settings = training.TrainingConfig(**({"epochs": EPOCHS, "lr": 3e-3, "ema": 0.99, "seed": seed} | change.get("training", {})))
-    weights = LossWeights(**change.get("weights", {}))
-    folder, start = Path(tempfile.mkdtemp()), time.perf_counter()
-    kind = SupervisedTrainer if change.get("supervision") else training.Trainer
-    loader = dataset.loader(pairs, batch, samples=samples, seed=seed)
-    trainer = kind(net, loader, validation, folder, settings, weights, z_near=catalogue.z_near, resume=True, say=lambda line: None)
-    history = trainer.fit()
-    shutil.rmtree(folder)
-    scores = metrics.summary(trainer.evaluate())
-    rate = float(np.median([row["samples_per_second"] for row in history]))
-    costs = {"parameters": parameters(net), "multiply_adds": multiply_adds(net, SIZE)}
-    return (
-        scores | costs | {"samples_per_second": round(rate, 1), "minutes": round((time.perf_counter() - start) / 60, 2), "change": change}
-    )
+    loader = dataset.loader(pairs, change.get("batch", BATCH), samples=samples, seed=seed)
+    trainer = make(change, loader, validation, catalogue.z_near)
+    trainer.fit()
+    shutil.rmtree(trainer.folder)
+    costs = {"parameters": parameters(trainer.net), "multiply_adds": multiply_adds(trainer.net, SIZE)}
+    minutes = round((time.perf_counter() - start) / 60, 2)
+    return metrics.summary(trainer.evaluate()) | costs | {"minutes": minutes, "change": change}
+
+
+def speeds(changes: dict[str, dict], batch: dict, rounds: int = 3, steps: int = 6) -> dict[str, float]:
+    """Samples a second of every variant's training step: the median of some rounds in which they take turns; machines have moods."""
+    trainers = {name: make(change, [batch] * 1000, [], 1.0) for name, change in changes.items()}
+    rates: dict[str, list[float]] = {name: [] for name in trainers}
+    for number in range(rounds + 1):  # the first round warms up
+        for name, trainer in trainers.items():
+            part = {key: value[: changes[name].get("batch", BATCH)] for key, value in batch.items()}
+            start = time.perf_counter()
+            for _ in range(steps if number else 1):
+                trainer.net.train()
+                trainer.step(part)
+            if number:
+                rates[name].append(steps * len(part["image"]) / (time.perf_counter() - start))
+    for trainer in trainers.values():
+        shutil.rmtree(trainer.folder)
+    return {name: round(float(np.median(found)), 1) for name, found in rates.items()}
 
 
 def table(results: dict[str, dict]) -> str:
@@ -118,20 +149,32 @@ def table(results: dict[str, dict]) -> str:
     for name, row in results.items():
         lines.append(
             f"{name:<{width}}{row['mask_iou']:>10.4f}{row['depth_rmse_std']:>10.4f}{row['depth_delta1']:>8.4f}"
-            f"{row['parameters'] / 1e6:>14.2f}{row['multiply_adds'] / 1e6:>17.0f}{row['samples_per_second']:>11.0f}"
+            f"{row['parameters'] / 1e6:>14.2f}{row['multiply_adds'] / 1e6:>17.0f}{row.get('samples_per_second', float('nan')):>11.0f}"
         )
     return "\n".join(lines)
 
 
+def write(path: Path, settings: dict, results: dict[str, dict]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"settings": settings, "variants": results}, indent=1) + "\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=int, default=3072, help=f"per epoch; there are {EPOCHS} (default: %(default)s)")
+    parser.add_argument("--samples", type=int, default=1536, help=f"per epoch; there are {EPOCHS} (default: %(default)s)")
     parser.add_argument("--only", help="variants whose name contains this")
     parser.add_argument("--json", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     catalogue = assets.load_catalogue()
     stored = json.loads(options.json.read_text()) if options.json.exists() else {}
-    settings = {"samples": EPOCHS * options.samples, "size": SIZE, "data": DATA, "weights": asdict(LossWeights()), "base": BASE.to_dict()}
+    settings = {
+        "samples": EPOCHS * options.samples,
+        "size": SIZE,
+        "batch": BATCH,
+        "data": DATA,
+        "weights": asdict(LossWeights()),
+        "base": BASE.to_dict(),
+    }
     if stored and stored["settings"] != json.loads(json.dumps(settings)):
         print(f"error: {options.json} was made with other settings: remove it, or give another --json.", file=sys.stderr)
         return 2
@@ -141,8 +184,14 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         results[name] = train(catalogue, change, options.samples)
         print(table({name: results[name]}).splitlines()[1], flush=True)
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({"settings": settings, "variants": results}, indent=1) + "\n")
+        write(options.json, settings, results)
+    if not all("samples_per_second" in row for row in results.values()):
+        changes = {name: variants()[name] for name in results}
+        pairs = dataset.CompositeDataset(catalogue, size=SIZE, augment=True, **DATA)
+        batch = next(iter(dataset.loader(pairs, max(change.get("batch", BATCH) for change in changes.values()), samples=64)))
+        for name, rate in speeds(changes, batch).items():
+            results[name]["samples_per_second"] = rate
+        write(options.json, settings, results)
     print(table(results))
     return 0
 

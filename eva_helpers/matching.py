@@ -16,6 +16,7 @@ ROUNDS = 3  # of moving and mapping in turn
 QUANTILE = 0.3  # of the residuals, that gives their scale: an object may cover most of the frame
 SOFTNESS = 4.0  # residuals of so many scales count a quarter
 NOISE = 0.003  # least scale of the residuals, in units of [0, 1]
+WHITE, WHITENESS = 0.98, 0.03  # a channel is saturated from here on, and begins to be so much earlier
 HOLD = 1e-4  # pull towards unchanged tones, for photos that do not say (one colour only)
 FARTHEST = 0.15  # of the movement and turn that are believed; the frame is 2 wide
 
@@ -26,13 +27,16 @@ def match(background: Tensor, image: Tensor) -> Tensor:
     Tones: every channel of the image as a quadratic polynomial of the background's channels. Movement: a similarity (shift, turn,
     zoom), by Gauss-Newton steps on the residual (Lucas and Kanade, 1981). Both by least squares reweighted after Geman and McClure
     (1985). A pair that does not become more alike is returned as it is.
+
+    Where the background is saturated nobody knows how bright it was: there it takes the image's value, if that is not darker than what
+    white becomes. Else the sky of an overexposed background would look like an object.
     """
     background, image = background.float().contiguous(), image.float().contiguous()  # channels last would be copied at every step
     # bfloat16 keeps three digits, too few for a difference of two photos
     with torch.autocast(background.device.type, enabled=False):
         with torch.no_grad():
             pose, tones, better = _fit(_small(background), _small(image))
-        return torch.where(better, _map(_move(background, pose), tones).clamp(0, 1), background)
+        return torch.where(better, _map(_move(background, pose), tones, image).clamp(0, 1), background)
 
 
 def _fit(small: Tensor, goal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -40,9 +44,10 @@ def _fit(small: Tensor, goal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     pose, weights = torch.zeros(len(small), 4, device=small.device), torch.ones_like(small[:, :1])
     for number in range(ROUNDS + 1):
         moved = _move(small, pose) if number else small
-        tones = _fit_tones(moved, goal, weights)
-        mapped = _map(moved, tones)
-        weights = _robust(goal - mapped)
+        told = 1 - _saturated(moved).amax(1, keepdim=True)
+        tones = _fit_tones(moved, goal, weights * told)
+        mapped = _map(moved, tones, goal)
+        weights = _robust(goal - mapped) * told
         if number < ROUNDS:
             pose = (pose + _step(mapped, goal, weights)).clamp(-FARTHEST, FARTHEST)
     return pose, tones, _scale(goal - mapped) < _scale(goal - small)
@@ -71,8 +76,13 @@ def _fit_tones(photo: Tensor, goal: Tensor, weights: Tensor) -> Tensor:
     return torch.linalg.solve(normal, weighted @ goal.flatten(2).transpose(1, 2) + hold * unchanged)
 
 
-def _map(photo: Tensor, tones: Tensor) -> Tensor:
-    return (tones.transpose(1, 2) @ _basis(photo)).view_as(photo)
+def _saturated(photo: Tensor) -> Tensor:
+    return ((photo - WHITE) / WHITENESS + 1).clamp(0, 1)
+
+
+def _map(photo: Tensor, tones: Tensor, goal: Tensor) -> Tensor:
+    mapped = (tones.transpose(1, 2) @ _basis(photo)).view_as(photo)
+    return mapped + _saturated(photo) * (goal - mapped).clamp_min(0)
 
 
 def _scale(residual: Tensor) -> Tensor:

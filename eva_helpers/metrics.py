@@ -6,7 +6,7 @@ and confidence intervals come from the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -124,6 +124,12 @@ def correlation(prediction: Tensor, truth: Tensor) -> Tensor:
     a, b = _per_image(prediction), _per_image(truth)
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
     return (a * b).sum(1) / (a.square().sum(1) * b.square().sum(1)).sqrt().clamp_min(1e-12)
+
+
+def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
+    """Spearman's correlation of two lists without ties: 1 if y always grows with x, -1 if it always falls."""
+    ranks = [np.argsort(np.argsort(values)) for values in (x, y)]
+    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def difference(background: Tensor, image: Tensor) -> Tensor:

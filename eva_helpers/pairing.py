@@ -92,14 +92,16 @@ def check_pair(background: np.ndarray, image: np.ndarray) -> PairCheck:
 
 
 def align(background: np.ndarray, check: PairCheck, image: np.ndarray) -> np.ndarray:
-    """The background moved and brightened to match the image; what comes into view at the rim is mirrored.
+    """The background moved and brightened to match the image.
 
-    Where the background is saturated nobody knows how bright it was: it takes the image's value where that is not darker than it can be.
+    What the background does not tell takes the image's value, so that no object is found there: the rim that comes into view, and what is
+    saturated, where the image is not darker than it can be.
     """
     height, width = check.size
     moved = cv2.warpAffine(background, check.move, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    known = cv2.warpAffine(np.full(background.shape[:2], 255, np.uint8), check.move, (width, height)) > 127
     matched = np.rint(np.minimum(moved * np.array(check.gain), 255)).astype(np.uint8)
-    return np.where(moved >= SATURATED, np.maximum(matched, image), matched)
+    return np.where(known[..., None], np.where(moved >= SATURATED, np.maximum(matched, image), matched), image)
 
 
 def _registration(background: np.ndarray, image: np.ndarray) -> np.ndarray:

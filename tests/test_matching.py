@@ -65,6 +65,18 @@ def test_a_large_object_does_not_mislead_the_fit():
     assert error(matched, tensor(photo), slice(0, 20)) < 0.3 * error(background, tensor(photo), slice(0, 20))
 
 
+def test_what_is_saturated_is_not_taken_for_a_change():
+    photo = scene(96, 96)
+    photo[:40] = 0.75 + 0.2 * photo[:40]  # a bright sky: white in a background of twice the exposure
+    background, image = tensor((1.5 * photo).clip(0, 1)), tensor(photo)
+    assert (background[..., :40, :] == 1).float().mean() > 0.99
+    assert error(match(background, image), image) < 0.1 * error(background, image)
+    darker = photo.copy()
+    darker[10:30, 30:60] = 0.3  # an object before the sky
+    matched = match(background, tensor(darker))
+    assert (matched - tensor(darker))[..., 12:28, 32:58].mean() > 0.2, "it is still seen"
+
+
 def test_every_pair_of_a_batch_is_matched_by_itself():
     photo = scene(64, 64)
     backgrounds = torch.cat([tensor(photo), tensor(0.6 * photo)])

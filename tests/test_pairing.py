@@ -81,6 +81,14 @@ def test_what_saturated_in_the_background_is_not_taken_for_an_object():
     assert np.abs(back.astype(int) - image)[with_object(photo) != photo].mean() > 20  # the object is still there
 
 
+def test_where_the_background_shows_nothing_no_object_is_found():
+    image = with_object(place(4))
+    background = moved(place(4), 16, 0, 0.0)  # its right rim is unknown after moving back, or its left
+    back = pairing.align(background, pairing.check_pair(background, image), image)
+    rims = [np.array_equal(back[:, rim], image[:, rim]) for rim in (slice(0, 13), slice(-13, None))]
+    assert sorted(rims) == [False, True]
+
+
 @pytest.mark.parametrize("shape", [(32, 32), (33, 200), (700, 500)])
 def test_any_size_and_blank_photos(shape):
     blank = np.full((*shape, 3), 128, np.uint8)
