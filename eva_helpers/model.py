@@ -295,6 +295,9 @@ class ConditionalNet(MaskDepthNet):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         self.embed = nn.Sequential(nn.Linear(CONDITIONS, self.HIDDEN), nn.ReLU(), nn.Linear(self.HIDDEN, self.HIDDEN), nn.ReLU())
+        for stage in self.encoder.stages:
+            name = [name for name, layer in stage.named_modules() if isinstance(layer, nn.BatchNorm2d)][-1]
+            stage.set_submodule(name, FiLM(stage.get_submodule(name), self.HIDDEN))
         for decoder in (self.mask_decoder, self.depth_decoder):
             for up in decoder.ups:
                 up.norm = FiLM(up.norm, self.HIDDEN)
