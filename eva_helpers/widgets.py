@@ -275,6 +275,7 @@ def nearest(rows: list[dict], weights: LossWeights) -> int | None:
 def chart(rows: list[dict]) -> tuple[np.ndarray, np.ndarray]:
     """`plots.tradeoff` of the rows as uint8 (H, W, 3), and the place of every row in it, (n, 2) pixels from the left and the top."""
     figure = plots.tradeoff(rows)
+    figure.set_dpi(64)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     picture = np.asarray(canvas.buffer_rgba())[..., :3].copy()
@@ -399,10 +400,12 @@ def preview_panel(net: torch.nn.Module, examples: dict[str, torch.Tensor], rows:
         made = panel.button(text, jump(row), tip)
         level = (row["mask_iou"] - min(values)) / max(max(values) - min(values), 1e-9)
         red, green, blue = (round(255 * value) for value in colormaps["Blues"](0.15 + 0.5 * level)[:3])
+        made.layout.width = "auto"
         made.style.button_color = f"rgb({red}, {green}, {blue})"
         points.append(made)
-    columns = len({row["weights"].mask for row in rows}) or 1
-    grid = panel.kit.GridBox(points, layout=panel.kit.Layout(grid_template_columns=f"repeat({columns}, 120px)"))
-    panel.box = panel.kit.VBox([*panel.sliders.values(), panel.status, panel.kit.HBox([panel.picture, panel.chart]), grid])
+    columns, layout = len({row["weights"].mask for row in rows}) or 1, panel.kit.Layout
+    grid = panel.kit.GridBox(points, layout=layout(grid_template_columns=f"repeat({columns}, 1fr)", max_width="860px"))
+    pictures = panel.kit.HBox([panel.picture, panel.chart], layout=layout(flex_flow="row wrap", align_items="flex-start"))
+    panel.box = panel.kit.VBox([*panel.sliders.values(), panel.status, pictures, grid])
     panel.safely(show)()
     return panel
