@@ -82,6 +82,8 @@ def test_modules_import_only_from_those_above():
         "folders",
         "packing",
         "photos",
+        "hardware",
+        "matching",
         "model",
         "losses",
         "metrics",
