@@ -63,6 +63,7 @@ park:  ## render the embedded park with Blender (needs the `render` extra, Pytho
 	$(PYTHON) assets/render/dogs.py --out assets/park --count 40
 	$(PYTHON) assets/render/scenes.py --out assets/park --count 150
 	$(PYTHON) assets/render/pairs.py --out assets/park
+	$(PYTHON) assets/render/pairs.py --out assets/park --split train --each 1
 	$(PYTHON) assets/render/pairs.py --out assets/park --hideouts
 	$(PYTHON) assets/render/scenes.py --out assets/park --contact-sheet assets/park/sheets/scenes.webp
 	$(PYTHON) assets/render/dogs.py --out assets/park --contact-sheet assets/park/sheets/dogs.webp

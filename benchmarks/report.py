@@ -177,7 +177,8 @@ def park() -> str:
         "cut-outs": f"{len(cutouts)} of {len({c.object for c in cutouts})} dogs ({count(c.split for c in cutouts)})",
         "coats": count(c.info["coat"] for c in cutouts),
         "poses": count(c.info["pose"] for c in cutouts),
-        "true pairs": f"{len(pairs)} in {len({p.scene for p in pairs})} views, {sum(p.info['hidden'] > 0.05 for p in pairs)} partly hidden",
+        "true pairs": f"{len(pairs)} in {len({p.scene for p in pairs})} views ({count(p.split for p in pairs)}), "
+        f"{sum(p.info['hidden'] > 0.05 for p in pairs)} partly hidden",
         "size": f"{sum(path.stat().st_size for path in PARK.rglob('*') if path.is_file()) / 2**20:.0f} MB",
     }
     return "\n".join([row("", ""), row("---", "---"), *(row(name, value) for name, value in lines.items())])

@@ -1,8 +1,8 @@
 """Train the loss-conditional network that notebook 06 plays with, and check that it is honest: `python benchmarks/train_conditional.py`.
 
-One network is trained with loss weights drawn at random; then, for comparison, dedicated networks with the same budget at a few fixed
-weightings. Everything is scored on the validation split at 64 px. Resumes after the last finished epoch; `--ship` writes
-`assets/weights/conditional.safetensors`, and the comparison goes to `benchmarks/results/conditional.json`.
+One network is trained with loss weights drawn at random; then, for comparison, dedicated networks at a few fixed weightings. All start from
+the shipped weights and have the same budget. Everything is scored on the validation split at 64 px. Resumes after the last finished epoch;
+`--ship` writes `assets/weights/conditional.safetensors`, and the comparison goes to `benchmarks/results/conditional.json`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -18,9 +18,9 @@ from train_shipped import DATA, commit, say
 
 from eva_helpers import assets, dataset, losses, metrics, training, widgets
 from eva_helpers.losses import LossWeights
-from eva_helpers.model import ConditionalNet, MaskDepthNet, ModelConfig
+from eva_helpers.model import ConditionalNet
 
-SIZE, BATCH, LR, VALIDATION = 64, 16, 3e-3, 512
+SIZE, BATCH, LR, VALIDATION = 64, 16, 2e-3, 512
 TARGET = assets.WEIGHTS.parent / "conditional.safetensors"
 RESULTS = Path(__file__).parent / "results" / "conditional.json"
 DEDICATED = {  # name -> weighting; Dice counts as much as BCE everywhere
@@ -54,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
     validation = list(dataset.loader(dataset.fixed_sample(held, options.validation, 0), 64))
     budget = (options.epochs, options.samples, validation)
     torch.manual_seed(0)
-    net = ConditionalNet(ModelConfig(conditional=True))
+    shipped = training.load_weights(assets.WEIGHTS)
+    net = ConditionalNet(replace(shipped.config, conditional=True), shipped)
     net.usual.copy_(losses.condition(LossWeights()))
     trainer = train(catalogue, net, training.ConditionalTrainer, options.out / "conditional", LossWeights(), *budget)
     training.save_weights(trainer.averaged.module, options.out / TARGET.name, half=True)
@@ -65,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, weights in DEDICATED.items():
         torch.manual_seed(0)
         folder = options.out / name.replace(" ", "-")
-        alone = train(catalogue, MaskDepthNet(), training.Trainer, folder, losses.normalised(weights), *budget)
+        alone = train(catalogue, training.load_weights(assets.WEIGHTS), training.Trainer, folder, losses.normalised(weights), *budget)
         dedicated = metrics.summary(metrics.evaluate(metrics.network(alone.averaged.module), validation, catalogue.z_near))
         answer = widgets.tradeoff(conditional, validation, catalogue.z_near, [weights])[0]
         answer.pop("weights")

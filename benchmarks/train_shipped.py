@@ -27,7 +27,8 @@ from eva_helpers.model import MaskDepthNet, ModelConfig, parameters
 STRENGTH = 1.25  # of the capture differences: a margin above the 1.0 that is tested
 EMPTY = 0.08  # share of pairs without an object: the mask must learn to stay empty
 VARIETY = 1.0  # colours, objects of no kind, two objects: what the park lacks and photographs have
-DATA = {"strength": STRENGTH, "empty": EMPTY, "variety": VARIETY}
+TRUE_PAIRS = 0.2  # share of rendered pairs with real shadows and real contact, which composites lack
+DATA = {"strength": STRENGTH, "empty": EMPTY, "variety": VARIETY, "true_pairs": TRUE_PAIRS}
 EVALUATED = 384  # fixed composites per quadrant and size
 
 
@@ -119,12 +120,12 @@ def commit() -> str:
     return name + ("+changes" if changed else "")
 
 
-def started_at(folder: Path) -> str:
-    """The commit that the training in `folder` was started at; a later start, which resumes or evaluates it, does not change that."""
+def started_at(folder: Path, now: str) -> str:
+    """The commit that the training in `folder` was first started at: `now`, unless it is there already, to be resumed or evaluated."""
     path = folder / "commit.txt"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(commit() + "\n")
+        path.write_text(now + "\n")
     return path.read_text().strip()
 
 
@@ -145,8 +146,9 @@ def card(catalogue: assets.Catalogue, stages: tuple[Stage, ...], net: MaskDepthN
             "capture_strength": STRENGTH,
             "empty": EMPTY,
             "variety": VARIETY,
+            "true_pairs": {"share": TRUE_PAIRS, "rendered": len(catalogue.true_pairs("train"))},
         },
-        "commit": started_at(options.out),
+        "commit": options.started,
         "evaluated_at": options.commit,
         "command": "make train",
         "seed": options.seed,
@@ -171,8 +173,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     options.out = options.out or assets.ROOT / "runs" / ("train" + (f"-{Path(options.weighting).stem}" if options.weighting else ""))
     options.commit, options.weights = commit(), widgets.read_weights(options.weighting) if options.weighting else LossWeights()
-    catalogue, stages = assets.load_catalogue(), STAGES[options.profile]
-    started_at(options.out)
+    options.started, catalogue, stages = started_at(options.out, options.commit), assets.load_catalogue(), STAGES[options.profile]
     net = train(catalogue, stages, options.out, options.weights, options.workers, options.seed)
     sizes, count = ((64, 224), EVALUATED) if options.profile == "full" else ((64,), 16)
     print(f"trained in {minutes(options.out, stages)} minutes; evaluating", flush=True)

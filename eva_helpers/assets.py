@@ -79,7 +79,7 @@ class Cutout:
 
 @dataclass(frozen=True)
 class Pair:
-    """A true pair, for testing only: the view `scene` with object `object` really in it; mask and depth are exact."""
+    """A true pair: the view `scene` with object `object` really in it; mask and depth are exact."""
 
     id: str
     scene: str
@@ -111,6 +111,10 @@ class Catalogue:
     def objects(self, split: str | None = None) -> list[Cutout]:
         """Cut-outs of one split, or all with None."""
         return _of_split(self.cutouts, split, f"{self.folder}: no cut-out")
+
+    def true_pairs(self, split: str) -> list[Pair]:
+        """True pairs of one split: of its views and its objects. Many catalogues have none."""
+        return [pair for pair in self.pairs if pair.split == split]
 
 
 def _of_split(items: tuple, split: str | None, missing: str) -> list:

@@ -54,6 +54,8 @@ class CompositeDataset(Dataset):
             labels are layered: the background's own depth, and the object at its level in front of it.
         strength: of the capture differences between the two shots; 0 gives ideal pairs.
         empty: share of samples without any object.
+        true_pairs: share of samples that are one of the catalogue's true pairs on these backgrounds, which have what composites lack:
+            shadows, contact with the ground, grass before paws. In a catalogue without any, all samples are composites.
         contact_shadow: darkness of a soft shadow under the feet of grounded objects, 0 (none) to 1.
 
     Each item is a dict of float32 tensors: `background`, `image` (3, size, size), `mask`, `depth` (1, size, size), all in [0, 1].
@@ -71,6 +73,7 @@ class CompositeDataset(Dataset):
         augment: bool = False,
         strength: float = 0.0,
         empty: float = 0.0,
+        true_pairs: float = 0.0,
         contact_shadow: float = 0.0,
         variety: float = 0.0,
         teacher_on_composites: Callable | None = None,
@@ -82,6 +85,9 @@ class CompositeDataset(Dataset):
             raise ValueError(f"size is {size} and positions {positions}: expected at least 32 pixels and one position.")
         self.catalogue, self.seed, self.positions, self.placement, self.empty = catalogue, seed, positions, placement, empty
         self.scenes, self.objects = catalogue.backgrounds(backgrounds), catalogue.objects(cutouts)
+        numbers, known = {scene.id: number for number, scene in enumerate(self.scenes)}, {item.object for item in self.objects}
+        self.pairs = [(numbers[pair.scene], pair) for pair in catalogue.pairs if pair.scene in numbers and pair.object in known]
+        self.true_pairs = true_pairs if self.pairs else 0.0
         blind = sum(scene.depth is None for scene in self.scenes)
         if blind:
             warnings.warn(
@@ -93,7 +99,7 @@ class CompositeDataset(Dataset):
         self.size, self.geometry = size, geometry() if augment else None
         self.capture, self.contact_shadow = CaptureDifferences(strength), contact_shadow
         self.teacher, self.variety, self.colours = teacher_on_composites, variety, colours() if variety else None
-        self._scenes, self._cutouts = {}, {}
+        self._scenes, self._cutouts, self._pairs = {}, {}, {}
 
     def __len__(self) -> int:
         return len(self.scenes) * len(self.objects) * self.positions * 2
@@ -123,18 +129,34 @@ class CompositeDataset(Dataset):
 
     def _make(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         scene, cutout, _, flip = self.where(index)
-        background, depth, ground, camera = self.scene(scene)
-        sample = {"background": background, "image": background, "mask": np.zeros_like(depth), "depth": depth}
-        if self.empty and rng.random() < self.empty:
-            sample |= {"image": background.copy(), "depth": depth.copy()}
+        if self.true_pairs and rng.random() < self.true_pairs:
+            sample, ground, camera = self._true_pair(rng)
         else:
-            sample = self._add(sample, self.objects[cutout], self._cutout(cutout), ground, camera, flip, rng)
-            if self.variety and rng.random() < SECOND * self.variety:
-                other = int(rng.integers(len(self.objects)))
-                sample = self._add(sample, self.objects[other], self._cutout(other), ground, camera, bool(rng.integers(2)), rng)
+            background, depth, ground, camera = self.scene(scene)
+            sample = {"background": background, "image": background, "mask": np.zeros_like(depth), "depth": depth}
+            if self.empty and rng.random() < self.empty:
+                sample |= {"image": background.copy(), "depth": depth.copy()}
+            else:
+                sample = self._add(sample, self.objects[cutout], self._cutout(cutout), ground, camera, flip, rng)
+        if self.variety and sample["mask"].any() and rng.random() < SECOND * self.variety:
+            other = int(rng.integers(len(self.objects)))
+            sample = self._add(sample, self.objects[other], self._cutout(other), ground, camera, bool(rng.integers(2)), rng)
         if self.teacher:
             sample["depth"] = next(iter(self.teacher([sample["image"]]))).astype(np.float32)
         return sample
+
+    def _true_pair(self, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray, Camera | None]:
+        """A true pair at the dataset's size, recoloured as often as composites are; walkable pixels and camera of its view."""
+        number = int(rng.integers(len(self.pairs)))
+        scene, pair = self.pairs[number]
+        if number not in self._pairs:
+            maps = read_pair(self.catalogue, pair)
+            self._pairs[number] = {name: resize(array, (self.canvas, self.canvas)) for name, array in maps.items()}
+        sample = self._pairs[number]
+        if self.variety and rng.random() < RECOLOURED * self.variety:
+            mask, other = sample["mask"][..., None], sample["image"] @ recolouring(rng).T
+            sample = sample | {"image": np.rint(sample["image"] * (1 - mask) + other.clip(0, 255) * mask).astype(np.uint8)}
+        return sample, *self.scene(scene)[2:]
 
     def _add(self, sample: dict, item: Cutout, levels: list, ground: np.ndarray, camera: Camera | None, flip: bool, rng) -> dict:
         """The sample with one more object in it: `item`, or a stranger in its place."""
@@ -180,21 +202,22 @@ class CompositeDataset(Dataset):
 
 
 class PairDataset(Dataset):
-    """The catalogue's true pairs at (size, size): what composites are not - shadows, contact, grass before paws. For testing only.
+    """The catalogue's true pairs of one split at (size, size): what composites are not - shadows, contact, grass before paws.
 
     Each item follows the data contract. `strength` adds capture differences; its random numbers come from (seed, i) only.
     """
 
-    def __init__(self, catalogue: Catalogue, *, size: int = 224, strength: float = 0.0, seed: int = 0) -> None:
-        if not catalogue.pairs:
-            raise InputError(f"{catalogue.folder} has no true pairs: use the embedded park, or render some.")
+    def __init__(self, catalogue: Catalogue, split: str = "test", *, size: int = 224, strength: float = 0.0, seed: int = 0) -> None:
+        self.pairs = catalogue.true_pairs(split)
+        if not self.pairs:
+            raise InputError(f"{catalogue.folder} has no true pairs of split {split!r}: use the embedded park, or render some.")
         self.catalogue, self.size, self.seed, self.capture = catalogue, size, seed, CaptureDifferences(strength)
 
     def __len__(self) -> int:
-        return len(self.catalogue.pairs)
+        return len(self.pairs)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        sample = read_pair(self.catalogue, self.catalogue.pairs[index])
+        sample = read_pair(self.catalogue, self.pairs[index])
         sample = {name: resize(array, (self.size, self.size)) for name, array in sample.items()}
         rng = np.random.default_rng((self.seed, index))
         sample["background"], sample["image"] = self.capture(sample["background"], sample["image"], sample["mask"], rng)

@@ -154,7 +154,7 @@ def report(
         result["mask IoU by object size"][f"{size} px"] = by_size({who: rows[who] for who in (NETWORK, SUBTRACTION)})
         pair = {who: methods[who] for who in (NETWORK, SUBTRACTION)}
         result["empty scenes"][f"{size} px"] = false_alarms(pair, catalogue, size, max(16, count // 2), seed, strength)
-    if catalogue.pairs:
+    if catalogue.true_pairs("test"):
         pairs = dataset.PairDataset(catalogue, size=sizes[-1], strength=strength, seed=seed)
         rows = compare(methods, pairs, catalogue.z_near)
         result["true pairs"] = {f"{sizes[-1]} px": {who: scores(part) for who, part in rows.items()}, "pairs": len(pairs)}

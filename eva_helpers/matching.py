@@ -31,7 +31,7 @@ def match(background: Tensor, image: Tensor) -> Tensor:
     Where the background is saturated nobody knows how bright it was: there it takes the image's value, if that is not darker than what
     white becomes. Else the sky of an overexposed background would look like an object.
     """
-    background, image = background.float().contiguous(), image.float().contiguous()  # channels last would be copied at every step
+    background, image = background.float().contiguous(), image.float().contiguous()
     # bfloat16 keeps three digits, too few for a difference of two photos
     with torch.autocast(background.device.type, enabled=False):
         with torch.no_grad():

@@ -6,7 +6,7 @@ and confidence intervals come from the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -126,12 +126,6 @@ def correlation(prediction: Tensor, truth: Tensor) -> Tensor:
     return (a * b).sum(1) / (a.square().sum(1) * b.square().sum(1)).sqrt().clamp_min(1e-12)
 
 
-def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
-    """Spearman's correlation of two lists without ties: 1 if y always grows with x, -1 if it always falls."""
-    ranks = [np.argsort(np.argsort(values)) for values in (x, y)]
-    return float(np.corrcoef(*ranks)[0, 1])
-
-
 def difference(background: Tensor, image: Tensor) -> Tensor:
     """What plain subtraction sees: max over channels of |image - background|, (B, 3, H, W) -> (B, 1, H, W) in [0, 1]."""
     return (image - background).abs().amax(1, keepdim=True)
@@ -183,9 +177,8 @@ def network(net: torch.nn.Module, device: torch.device | str | None = None, *con
 
     def predict(background: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         was_training = net.training
-        photos = (photo.to(device, memory_format=torch.channels_last) for photo in (background, image))
         with autocast(device):
-            mask_logits, depth = net.eval()(*photos, *condition)
+            mask_logits, depth = net.eval()(background.to(device), image.to(device), *condition)
         net.train(was_training)
         return mask_logits.sigmoid().cpu(), depth.cpu()
 

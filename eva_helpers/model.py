@@ -288,14 +288,18 @@ class ConditionalNet(MaskDepthNet):
 
     A vector of CONDITIONS weights, (B, 4) or (4,), non-negative with sum 1 (see `losses.condition`), goes through a small network and
     modulates every scale of the encoder and of both decoders: what the two tasks compete for is the encoder. Without one, `usual` is taken.
+
+    `start` is an ordinary network of the same configuration, whose weights are taken over: at first the answers are that network's.
     """
 
     HIDDEN = 64
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, start: MaskDepthNet | None = None) -> None:
         super().__init__(config)
+        if start is not None:
+            self.load_state_dict(start.state_dict())
         self.embed = nn.Sequential(nn.Linear(CONDITIONS, self.HIDDEN), nn.ReLU(), nn.Linear(self.HIDDEN, self.HIDDEN), nn.ReLU())
-        for stage in self.encoder.stages:
+        for stage in self.encoder.stages:  # the last normalisation of each, in every kind of encoder
             name = [name for name, layer in stage.named_modules() if isinstance(layer, nn.BatchNorm2d)][-1]
             stage.set_submodule(name, FiLM(stage.get_submodule(name), self.HIDDEN))
         for decoder in (self.mask_decoder, self.depth_decoder):

@@ -95,7 +95,8 @@ def align(background: np.ndarray, check: PairCheck, image: np.ndarray) -> np.nda
     """The background moved and brightened to match the image.
 
     What the background does not tell takes the image's value, so that no object is found there: the rim that comes into view, and what is
-    saturated, where the image is not darker than it can be.
+    saturated, where the image is not darker than it can be. The network does so too (`matching`), but here what was white is brightened
+    and white no more.
     """
     height, width = check.size
     moved = cv2.warpAffine(background, check.move, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)

@@ -72,7 +72,7 @@ def tiles(pictures: Sequence, columns: int = 8, titles: Sequence[str] = (), size
     """A contact sheet."""
     rows = -(-len(pictures) // columns)
     figure, axes = plt.subplots(
-        rows, columns, figsize=(size * columns, (size + 0.15 * bool(titles)) * rows), squeeze=False, layout="constrained"
+        rows, columns, figsize=(size * columns, (size + 0.25 * bool(titles)) * rows), squeeze=False, layout="constrained"
     )
     for ax in axes.flat[len(pictures) :]:
         ax.axis("off")
@@ -122,7 +122,7 @@ def curves(history: Sequence[dict]) -> Figure:
     return figure
 
 
-def point_cloud(image: np.ndarray, depth: np.ndarray, focal: float, z_near: float, far: float = 10.0) -> Figure:
+def point_cloud(image: np.ndarray, depth: np.ndarray, focal: float, z_near: float, far: float = 6.0) -> Figure:
     """The scene in space, from three sides: every pixel nearer than `far` metres at its place, in its colour.
 
     `image` uint8 (H, W, 3), `depth` (H, W) inverse depth; `focal` in px: x = (column - W / 2) z / focal, likewise for y (pinhole).
@@ -132,11 +132,18 @@ def point_cloud(image: np.ndarray, depth: np.ndarray, focal: float, z_near: floa
     z, colours = z[rows, columns], image[rows, columns] / 255.0
     x, y = (columns - depth.shape[1] / 2) * z / focal, (depth.shape[0] / 2 - rows) * z / focal
     figure = plt.figure(figsize=(12, 4.2), layout="constrained")
-    for number, (title, tilt, turn) in enumerate((("as the camera", 8, -90), ("from the right", 22, -50), ("from above", 60, -75)), 1):
+    views = (("as the camera", 8, -90, "y"), ("from the right", 22, -50, ""), ("from above", 60, -75, "z"))
+    for number, (title, tilt, turn, hidden) in enumerate(views, 1):
         ax = figure.add_subplot(1, 3, number, projection="3d")
-        ax.scatter(x, z, y, c=colours, s=2.5, linewidths=0)
+        ax.scatter(x, z, y, c=colours, s=5, linewidths=0)
         ax.view_init(tilt, turn)
-        ax.set(title=title, xlabel="x, m", ylabel="distance, m", zlabel="height, m", box_aspect=(1, 1.3, 0.5))
+        ax.set(title=title, xlabel="x, m", ylabel="distance, m", zlabel="height, m")
+        ax.set_box_aspect((1, 1.3, 0.5), zoom=0.85)  # the labels need room
+        ax.locator_params(axis="z", nbins=4)
+        ax.locator_params(axis="x", nbins=5)
+        ax.xaxis.labelpad, ax.zaxis.labelpad = 6, 12
+        if hidden:  # the axis that is looked along: its labels would lie upon each other
+            ax.set(**{f"{hidden}label": "", f"{hidden}ticks": []})
     return figure
 
 

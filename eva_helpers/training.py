@@ -123,9 +123,8 @@ class Trainer:
 
     def predict(self, batch: dict[str, torch.Tensor], *condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mask logits and depth (B, 1, H, W) in float32, with gradients."""
-        photos = [batch[name].contiguous(memory_format=torch.channels_last) for name in ("background", "image")]
         with self.accelerator.autocast():
-            mask_logits, depth = self.net(*photos, *condition)
+            mask_logits, depth = self.net(batch["background"], batch["image"], *condition)
         return mask_logits.float(), depth.float()
 
     def step(self, batch: dict[str, torch.Tensor]) -> dict[str, float]:

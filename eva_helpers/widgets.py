@@ -275,7 +275,7 @@ def nearest(rows: list[dict], weights: LossWeights) -> int | None:
 def chart(rows: list[dict]) -> tuple[np.ndarray, np.ndarray]:
     """`plots.tradeoff` of the rows as uint8 (H, W, 3), and the place of every row in it, (n, 2) pixels from the left and the top."""
     figure = plots.tradeoff(rows)
-    figure.set_dpi(64)
+    figure.set_dpi(64)  # a thumbnail beside the examples
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     picture = np.asarray(canvas.buffer_rgba())[..., :3].copy()

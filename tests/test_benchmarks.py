@@ -53,7 +53,10 @@ def test_training_the_shipped_weights_resumes(tmp_path):
         and card["commit"]
         and "unseen background, unseen object" in card["test_scores"]["quadrants"]["64 px"]
     )
+    (out / "commit.txt").write_text("an older one\n")
     again = command("train_shipped.py", "--profile", "smoke", "--out", out, "--workers", 0)
+    later = json.loads((out / "small.json").read_text())
+    assert later["commit"] == "an older one" and later["evaluated_at"] == card["evaluated_at"]
     assert again.returncode == 0 and "resumed" in again.stdout and again.stdout.count("epoch   1/1") == 0
 
 

@@ -177,6 +177,37 @@ def test_a_pair_without_its_view_or_of_another_size_is_named(with_pairs):
         dataset.PairDataset(assets.load_catalogue(with_pairs))[0]
 
 
+def test_true_pairs_take_the_place_of_composites(with_pairs):
+    catalogue = assets.load_catalogue(with_pairs)
+    truth = assets.read_pair(catalogue, catalogue.pairs[0])
+    pairs = dataset.CompositeDataset(catalogue, "test", "test", size=96, true_pairs=1.0)
+    for index in (0, 7, 30):
+        assert all(np.array_equal(pairs.composite(index)[name], truth[name]) for name in truth)
+    some = dataset.CompositeDataset(catalogue, "test", "test", size=96, true_pairs=0.3)
+    share = np.mean([np.array_equal(some.composite(index)["image"], truth["image"]) for index in range(80)])
+    assert 0.1 < share < 0.5
+
+
+def test_the_object_of_a_true_pair_is_recoloured_and_nothing_else(with_pairs):
+    catalogue = assets.load_catalogue(with_pairs)
+    truth = assets.read_pair(catalogue, catalogue.pairs[0])
+    pairs = dataset.CompositeDataset(catalogue, "test", "test", size=96, true_pairs=1.0, variety=1.0)
+    samples = [sample for sample in map(pairs.composite, range(40)) if np.array_equal(sample["mask"], truth["mask"])]  # no second object
+    outside = truth["mask"] == 0
+    assert all(np.array_equal(sample["image"][outside], truth["image"][outside]) for sample in samples)
+    recoloured = [not np.array_equal(sample["image"], truth["image"]) for sample in samples]
+    assert any(recoloured) and not all(recoloured)
+
+
+def test_true_pairs_keep_to_the_split(with_pairs, tiny):
+    catalogue = assets.load_catalogue(with_pairs)
+    for split in (("train", "train"), ("train", "test"), ("test", "train")):
+        ours, plain = (dataset.CompositeDataset(catalogue, *split, size=48, true_pairs=share) for share in (1.0, 0.0))
+        assert not ours.pairs and all(torch.equal(ours[3][name], plain[3][name]) for name in dataset.MAPS)
+    with pytest.raises(InputError, match="no true pairs of split 'train'"):
+        dataset.PairDataset(catalogue, "train")
+
+
 def test_no_pairs_is_an_error(tiny):
     with pytest.raises(InputError, match="no true pairs"):
         dataset.PairDataset(tiny)

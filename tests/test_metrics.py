@@ -167,9 +167,3 @@ def test_the_bootstrap_interval_covers_and_narrows():
     few, many = (np.diff(metrics.interval(rng.normal(5, 1, n)))[0] for n in (20, 2000))
     assert many < 0.3 * few
     assert np.isnan(metrics.interval(np.array([np.nan]))).all()
-
-
-def test_rank_correlation_sees_order_alone():
-    assert metrics.rank_correlation([1, 2, 3, 4], [0.1, 0.2, 5.0, 6.0]) == pytest.approx(1)
-    assert metrics.rank_correlation([1, 2, 3, 4], [9.0, 5.0, 4.9, -1.0]) == pytest.approx(-1)
-    assert metrics.rank_correlation([1, 2, 3, 4], [2.0, 1.0, 4.0, 3.0]) == pytest.approx(0.6)  # 1 - 6 * 4 / (4 * 15)

@@ -141,16 +141,20 @@ def test_config_survives_json():
 
 def test_a_conditional_network_starts_as_an_ordinary_one_and_then_listens():
     torch.manual_seed(0)
-    net = ConditionalNet(replace(TINY, conditional=True)).eval()
+    ordinary = model.MaskDepthNet(TINY).eval()
+    net = ConditionalNet(replace(TINY, conditional=True), ordinary).eval()
     photos, corners = torch.rand(2, 2, 3, 32, 40), torch.eye(CONDITIONS)
     with torch.no_grad():
         first, second = net(*photos, corners[0]), net(*photos, corners[3])
-        assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1]), "code 0 changes nothing"
+        for same in (first, ordinary(*photos)):
+            assert torch.equal(same[0], second[0]) and torch.equal(same[1], second[1]), "code 0 changes nothing"
         for layer in net.modules():
             if isinstance(layer, FiLM):
                 layer.to_film.weight.normal_(0, 0.3)
         first, second = net(*photos, corners[0]), net(*photos, corners[3])
         assert not torch.allclose(first[0], second[0]) and not torch.allclose(first[1], second[1])
+        coarse = [net(*photos, corner) and net.encoder(photos[0])[-1] for corner in (corners[0], corners[3])]
+        assert not torch.allclose(*coarse), "the encoder listens too"
         mixed = net(*photos, torch.stack([corners[0], corners[3]]))
         assert torch.allclose(mixed[1][0], first[1][0], atol=1e-5) and torch.allclose(mixed[1][1], second[1][1], atol=1e-5)
         assert torch.equal(net(*photos)[1], net(*photos, net.usual)[1])

@@ -1,8 +1,9 @@
-"""True pairs, for testing only: one camera sees the empty park, and the park with a dog *in* it.
+"""True pairs: one camera sees the empty park, and the park with a dog *in* it.
 
 Unlike a composite, the dog here throws its shadow, stands in the grass and may be hidden by trunks and benches; its mask and the depth
-are exact. Only scenes and dogs of the test split. Each empty park is a picture of the catalogue: of the views that composites use, and,
-with --hideouts, of one more view of each scene, taken from where something stands a few steps away that a dog can be half behind.
+are exact. Scenes and dogs are of one split, for testing or for training. Each empty park is a picture of the catalogue: of the views that
+composites use, and, with --hideouts, of one more view of each scene, taken from where something stands a few steps away that a dog can be
+half behind.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ TRIES = 1500  # spots that are looked at for each dog
 DOG_INDEX = 77  # object index of the dog, unlike any of the scene's
 
 
-def split_numbers(count: int, split: str = "test") -> list[int]:
+def split_numbers(count: int, split: str) -> list[int]:
     """Of 0 ... count - 1, those of the split."""
     return [number for number in range(count) if common.split_of(number) == split]
 
@@ -188,7 +189,7 @@ def render_pair(
     common.save(out / files["mask"], mask)
     common.save(out / files["depth"], common.encode_depth(picture["z"]))
     return {
-        "id": name, "scene": entry["id"], "object": dog, "split": "test", **files, "pose": pose, "coat": who.coat.name,
+        "id": name, "scene": entry["id"], "object": dog, "split": options.split, **files, "pose": pose, "coat": who.coat.name,
         "hidden": round(place["hidden"], 3), "z": round(place["z"], 2),
     }  # fmt: skip
 
@@ -227,21 +228,24 @@ def hideout_view(park: scenes.Park, options: argparse.Namespace) -> tuple[dict, 
 
 def main() -> None:
     parser = common.parser(__doc__, samples=16)
-    parser.add_argument("--dogs", type=int, default=40, help="how many dogs there are; those of the test split are used")
+    parser.add_argument("--split", choices=("train", "test"), default="test", help="whose scenes and dogs")
+    parser.add_argument("--dogs", type=int, default=40, help="how many dogs there are; those of the split are used")
     parser.add_argument("--each", type=int, default=2, help="pairs for each view")
     parser.add_argument("--limit", type=int, default=1 << 30, help="stop after so many views")
     parser.add_argument("--hideouts", action="store_true", help="one more view of each test scene, with dogs half behind something")
     options = parser.parse_args()
+    if options.hideouts and options.split != "test":
+        parser.error("--hideouts adds views to the catalogue that are for testing only: leave out --split")
     if options.contact_sheet:
         contact_sheet(options.out, options.contact_sheet)
         return
     catalogue = json.loads((options.out / "catalogue.json").read_text())
     done = {pair["id"] for pair in catalogue.get("pairs", [])}
-    seen = [entry for entry in catalogue["scenes"] if entry["split"] == "test" and scenes.view_number(entry["id"]) < scenes.SHOTS]
+    seen = [entry for entry in catalogue["scenes"] if entry["split"] == options.split and scenes.view_number(entry["id"]) < scenes.SHOTS]
     views = [(number, scenes.SHOTS) for number in sorted({entry["scene"] for entry in seen})] if options.hideouts else [
         (entry["scene"], scenes.view_number(entry["id"])) for entry in seen
     ]  # fmt: skip
-    dogs, park = split_numbers(options.dogs), None
+    dogs, park = split_numbers(options.dogs, options.split), None
     by_id = {entry["id"]: entry for entry in seen}
     for count, (number, view) in enumerate(views[: options.limit]):
         chosen = [dogs[(count * options.each + k) % len(dogs)] for k in range(options.each)]
