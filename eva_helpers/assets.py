@@ -79,7 +79,10 @@ class Cutout:
 
 @dataclass(frozen=True)
 class Pair:
-    """A true pair: the view `scene` with object `object` really in it; mask and depth are exact."""
+    """A true pair: the view `scene` with object `object` really in it; mask and depth are exact.
+
+    The files show the whole view, or the part of it that begins at row `top` and column `left`; around that, it is as it was.
+    """
 
     id: str
     scene: str
@@ -88,6 +91,8 @@ class Pair:
     image: Path
     mask: Path
     depth: Path
+    top: int | None = None
+    left: int | None = None
     info: dict = field(default_factory=dict, compare=False)
 
 
@@ -222,17 +227,27 @@ def read_pair(catalogue: Catalogue, pair: Pair) -> dict[str, np.ndarray]:
     """A true pair as `background`, `image` uint8 (H, W, 3), `mask`, `depth` float32 (H, W) in [0, 1].
 
     Raises:
-        InputError: its view is not in the catalogue, or its maps have another size than the picture.
+        InputError: its view is not in the catalogue, its maps have another size than its picture, or they do not fit into the view.
     """
     scene = next((scene for scene in catalogue.scenes if scene.id == pair.scene), None)
     if scene is None:
         raise InputError(f"{catalogue.folder}/catalogue.json: pair {pair.id} names view {pair.scene}, which is not there.")
-    sample = {"background": read_rgb(scene.image), "image": read_rgb(pair.image), "mask": read_map(pair.mask).astype(np.float32) / 255}
-    camera = scene.camera(sample["background"].shape[1])
-    sample["depth"] = decode_depth(read_map(pair.depth), catalogue.depth_encoding, catalogue.z_near, camera.unit if camera else 1.0)
-    for name, array in sample.items():
-        if array.shape[:2] != sample["image"].shape[:2]:
-            raise InputError(f"pair {pair.id}: its {name} is {shape(array)}, its image {shape(sample['image'])}: they must match.")
+    background, before, _, camera = read_background(catalogue, scene)
+    part = {"image": read_rgb(pair.image), "mask": read_map(pair.mask).astype(np.float32) / 255}
+    part["depth"] = decode_depth(read_map(pair.depth), catalogue.depth_encoding, catalogue.z_near, camera.unit if camera else 1.0)
+    for name, array in part.items():
+        if array.shape[:2] != part["image"].shape[:2]:
+            raise InputError(f"pair {pair.id}: its {name} is {shape(array)}, its image {shape(part['image'])}: they must match.")
+    height, width = part["mask"].shape
+    place = slice(pair.top or 0, (pair.top or 0) + height), slice(pair.left or 0, (pair.left or 0) + width)
+    whole = pair.top is None or pair.left is None
+    if (height, width) != background.shape[:2] if whole else place[0].stop > len(background) or place[1].stop > background.shape[1]:
+        expected = "they must match" if whole else f"it must lie inside it at row {pair.top}, column {pair.left}"
+        raise InputError(f"pair {pair.id}: its image is {shape(part['image'])}, its view {shape(background)}: {expected}.")
+    around = {"image": background, "mask": np.zeros_like(before), "depth": before}
+    sample = {"background": background} | {name: array.copy() for name, array in around.items()}
+    for name, array in part.items():
+        sample[name][place] = array
     return sample
 
 

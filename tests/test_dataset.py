@@ -177,6 +177,28 @@ def test_a_pair_without_its_view_or_of_another_size_is_named(with_pairs):
         dataset.PairDataset(assets.load_catalogue(with_pairs))[0]
 
 
+def read_first(folder):
+    catalogue = assets.load_catalogue(folder)
+    return assets.read_pair(catalogue, catalogue.pairs[0])
+
+
+def test_a_pair_may_be_stored_as_the_part_that_changed(with_pairs):
+    whole = read_first(with_pairs)
+    data, names = json.loads((with_pairs / "catalogue.json").read_text()), ("p.png", "p_mask.png", "s2_depth.png")
+    for name in names:
+        Image.fromarray(np.asarray(Image.open(with_pairs / name))[45:80, 30:70]).save(with_pairs / f"part_{name}")
+    data["pairs"][0] |= dict(zip(("image", "mask", "depth"), (f"part_{name}" for name in names), strict=True)) | {"top": 45, "left": 30}
+    (with_pairs / "catalogue.json").write_text(json.dumps(data))
+    part = read_first(with_pairs)
+    assert all(np.array_equal(part[name], whole[name]) for name in ("background", "mask", "depth"))
+    assert np.array_equal(part["image"][45:80, 30:70], whole["image"][45:80, 30:70])
+    assert np.array_equal(part["image"][:45], whole["background"][:45])
+    data["pairs"][0]["left"] = 60
+    (with_pairs / "catalogue.json").write_text(json.dumps(data))
+    with pytest.raises(InputError, match="inside it at row 45, column 60"):
+        read_first(with_pairs)
+
+
 def test_true_pairs_take_the_place_of_composites(with_pairs):
     catalogue = assets.load_catalogue(with_pairs)
     truth = assets.read_pair(catalogue, catalogue.pairs[0])

@@ -82,6 +82,14 @@ def dog_mask(size: int, samples: int, seed: int) -> np.ndarray:
     return picture["alpha"]
 
 
+def changed(empty: np.ndarray, picture: np.ndarray, mask: np.ndarray, margin: int = 12) -> tuple[slice, slice]:
+    """Rows and columns around the dog and what it does to the picture, its shadow above all; other differences are the renderer's noise."""
+    difference = np.abs(cv2.GaussianBlur(empty.astype(np.float32) - picture, (0, 0), 3)).max(2)  # signed: noise averages out
+    _, regions = cv2.connectedComponents(((difference > 8) | (mask > 0)).astype(np.uint8))
+    rows, columns = np.nonzero(np.isin(regions, np.unique(regions[mask > 0])) & (regions > 0))
+    return tuple(slice(max(0, int(places.min()) - margin), int(places.max()) + 1 + margin) for places in (rows, columns))
+
+
 def remove(skin: bpy.types.Object) -> None:
     """Take the dog out of the scene again."""
     for thing in [*skin.children, skin]:
@@ -185,23 +193,37 @@ def render_pair(
         return None
     name = f"{entry['id']}_{dog:03d}"
     files = {"image": f"pairs/{name}.webp", "mask": f"pairs/{name}_mask.png", "depth": f"pairs/{name}_depth.png"}
-    common.save(out / files["image"], picture["rgb"])
-    common.save(out / files["mask"], mask)
-    common.save(out / files["depth"], common.encode_depth(picture["z"]))
+    empty, corner = cv2.cvtColor(cv2.imread(str(out / entry["image"])), cv2.COLOR_BGR2RGB), {}
+    box = slice(None), slice(None)
+    if options.split == "train":  # a test shows the whole picture; for training the changed part will do, at a fifth of the bytes
+        box = changed(empty, picture["rgb"], mask)
+        corner = {"top": box[0].start, "left": box[1].start}
+    common.save(out / files["image"], picture["rgb"][box])
+    common.save(out / files["mask"], mask[box])
+    common.save(out / files["depth"], common.encode_depth(picture["z"])[box])
     return {
-        "id": name, "scene": entry["id"], "object": dog, "split": options.split, **files, "pose": pose, "coat": who.coat.name,
+        "id": name, "scene": entry["id"], "object": dog, "split": options.split, **files, **corner, "pose": pose, "coat": who.coat.name,
         "hidden": round(place["hidden"], 3), "z": round(place["z"], 2),
     }  # fmt: skip
 
 
-def contact_sheet(out: Path, target: Path, columns: int = 20, tile: int = 96) -> None:
+def whole(part: np.ndarray, pair: dict, around: np.ndarray) -> np.ndarray:
+    """`part` at its place in the view; pairs for training are stored as a part of it."""
+    top, left, around = pair.get("top", 0), pair.get("left", 0), around.copy()
+    around[top : top + len(part), left : left + part.shape[1]] = part
+    return around
+
+
+def contact_sheet(out: Path, target: Path, columns: int = 24, tile: int = 72) -> None:
     """Each pair: empty, with the dog, mask, depth."""
     catalogue = json.loads((out / "catalogue.json").read_text())
-    empty = {entry["id"]: entry["image"] for entry in catalogue["scenes"]}
+    views = {entry["id"]: entry for entry in catalogue["scenes"]}
     tiles = []
     for pair in catalogue["pairs"]:
-        pictures = [common.read_tile(out / name) for name in (empty[pair["scene"]], pair["image"], pair["mask"])]
-        column = np.concatenate([*pictures, common.depth_tile(out / pair["depth"])])
+        view = views[pair["scene"]]
+        empty, before = common.read_tile(out / view["image"]), common.depth_tile(out / view["depth"])
+        image, mask = (whole(common.read_tile(out / pair[name]), pair, around) for name, around in (("image", empty), ("mask", 0 * empty)))
+        column = np.concatenate([empty, image, mask, whole(common.depth_tile(out / pair["depth"]), pair, before)])
         tiles.append(cv2.resize(column, (tile, 4 * tile), interpolation=cv2.INTER_AREA))
     common.write_sheet(tiles, columns, target)
 
