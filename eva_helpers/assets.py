@@ -238,16 +238,16 @@ def read_pair(catalogue: Catalogue, pair: Pair) -> dict[str, np.ndarray]:
     for name, array in part.items():
         if array.shape[:2] != part["image"].shape[:2]:
             raise InputError(f"pair {pair.id}: its {name} is {shape(array)}, its image {shape(part['image'])}: they must match.")
-    height, width = part["mask"].shape
-    place = slice(pair.top or 0, (pair.top or 0) + height), slice(pair.left or 0, (pair.left or 0) + width)
-    whole = pair.top is None or pair.left is None
-    if (height, width) != background.shape[:2] if whole else place[0].stop > len(background) or place[1].stop > background.shape[1]:
-        expected = "they must match" if whole else f"it must lie inside it at row {pair.top}, column {pair.left}"
+    (height, width), whole = part["mask"].shape, pair.top is None or pair.left is None
+    top, left = (0, 0) if whole else (pair.top, pair.left)
+    inside = 0 <= top <= len(background) - height and 0 <= left <= background.shape[1] - width
+    if not inside or (whole and (height, width) != background.shape[:2]):
+        expected = "they must match" if whole else f"it must lie inside it at row {top}, column {left}"
         raise InputError(f"pair {pair.id}: its image is {shape(part['image'])}, its view {shape(background)}: {expected}.")
     around = {"image": background, "mask": np.zeros_like(before), "depth": before}
     sample = {"background": background} | {name: array.copy() for name, array in around.items()}
     for name, array in part.items():
-        sample[name][place] = array
+        sample[name][top : top + height, left : left + width] = array
     return sample
 
 
