@@ -298,7 +298,8 @@ class ConditionalNet(MaskDepthNet):
         super().__init__(config)
         if start is not None:
             self.load_state_dict(start.state_dict())
-        self.embed = nn.Sequential(nn.Linear(CONDITIONS, self.HIDDEN), nn.ReLU(), nn.Linear(self.HIDDEN, self.HIDDEN), nn.ReLU())
+        # tanh, not ReLU: a code of zeros would never change again, and the network would listen no more
+        self.embed = nn.Sequential(nn.Linear(CONDITIONS, self.HIDDEN), nn.Tanh(), nn.Linear(self.HIDDEN, self.HIDDEN), nn.Tanh())
         for stage in self.encoder.stages:  # the last normalisation of each, in every kind of encoder
             name = [name for name, layer in stage.named_modules() if isinstance(layer, nn.BatchNorm2d)][-1]
             stage.set_submodule(name, FiLM(stage.get_submodule(name), self.HIDDEN))
