@@ -130,7 +130,7 @@ def check(report: dict) -> list[str]:
 def conditional(report: dict) -> list[str]:
     """The loss-conditional network beside dedicated ones."""
     lines = [
-        "One loss-conditional network beside dedicated ones, the same budget each "
+        "One loss-conditional network beside dedicated ones, all trained on from the shipped weights, the same budget each "
         f"({report['settings']['epochs'] * report['settings']['samples']:,} samples; validation split, 64 px):",
         "",
         row("weighting", "mask IoU, conditional", "dedicated", "depth RMSE / std, conditional", "dedicated"),
