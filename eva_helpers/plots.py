@@ -139,8 +139,8 @@ def point_cloud(image: np.ndarray, depth: np.ndarray, focal: float, z_near: floa
         ax.view_init(tilt, turn)
         ax.set(title=title, xlabel="x, m", ylabel="distance, m", zlabel="height, m")
         ax.set_box_aspect((1, 1.3, 0.5), zoom=0.85)  # the labels need room
-        ax.locator_params(axis="z", nbins=4)
-        ax.locator_params(axis="x", nbins=5)
+        for axis, labels in zip("xyz", (5, 5, 4), strict=True):
+            ax.locator_params(axis=axis, nbins=labels)
         ax.xaxis.labelpad, ax.zaxis.labelpad = 6, 12
         if hidden:  # the axis that is looked along: its labels would lie upon each other
             ax.set(**{f"{hidden}label": "", f"{hidden}ticks": []})
