@@ -4,11 +4,12 @@ import ast
 import re
 import sys
 import tomllib
-from importlib.metadata import distribution, version
+from importlib.metadata import distribution, distributions, version
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from eva_helpers import assets
@@ -35,6 +36,14 @@ def test_the_test_extra_is_pinned_too():
     for text in PROJECT["project"]["optional-dependencies"]["test"]:
         requirement = Requirement(text)
         assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)])
+
+
+def test_the_tested_set_installs_on_the_oldest_python():
+    """A pin that wants more sends pip searching for minutes, and then it fails; Debian 12 has Python 3.11.2."""
+    oldest = PROJECT["project"]["requires-python"].removeprefix(">=") + ".0"
+    installed = [found for found in distributions() if PINS.get(canonicalize_name(found.name)) == found.version]
+    refused = [found.name for found in installed if not SpecifierSet(found.metadata["Requires-Python"] or "").contains(oldest)]
+    assert len(installed) > 100 and not refused
 
 
 def test_the_ranges_admit_what_colab_has():
