@@ -223,8 +223,8 @@ def read_cutout(catalogue: Catalogue, cutout: Cutout) -> tuple[np.ndarray, np.nd
     return rgba, (code.astype(np.float32) - encoding["zero"]) * encoding["step"]
 
 
-def read_pair(catalogue: Catalogue, pair: Pair) -> dict[str, np.ndarray]:
-    """A true pair as `background`, `image` uint8 (H, W, 3), `mask`, `depth` float32 (H, W) in [0, 1].
+def read_pair(catalogue: Catalogue, pair: Pair, size: int | None = None) -> dict[str, np.ndarray]:
+    """A true pair as `background`, `image` uint8 (H, W, 3), `mask`, `depth` float32 (H, W) in [0, 1]; `size` resamples to (size, size).
 
     Raises:
         InputError: its view is not in the catalogue, its maps have another size than its picture, or they do not fit into the view.
@@ -248,7 +248,7 @@ def read_pair(catalogue: Catalogue, pair: Pair) -> dict[str, np.ndarray]:
     sample = {"background": background} | {name: array.copy() for name, array in around.items()}
     for name, array in part.items():
         sample[name][top : top + height, left : left + width] = array
-    return sample
+    return {name: resize(array, (size, size)) for name, array in sample.items()} if size else sample
 
 
 def resize(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, RandomSampler, Subset
 
 from eva_helpers import compose
-from eva_helpers.assets import Camera, Catalogue, Cutout, read_background, read_cutout, read_pair, resize
+from eva_helpers.assets import Camera, Catalogue, Cutout, read_background, read_cutout, read_pair
 from eva_helpers.augment import MARGIN, CaptureDifferences, colours, crop, geometry, recolouring, seeded
 from eva_helpers.images import InputError
 
@@ -53,7 +53,7 @@ class CompositeDataset(Dataset):
         teacher_on_composites: a depth model (`photos.estimator`) that labels every composite by itself, as the source did. Without it
             labels are layered: the background's own depth, and the object at its level in front of it.
         strength: of the capture differences between the two shots; 0 gives ideal pairs.
-        empty: share of samples without any object.
+        empty: share of composites without any object.
         true_pairs: share of samples that are one of the catalogue's true pairs on these backgrounds, which have what composites lack:
             shadows, contact with the ground, grass before paws. In a catalogue without any, all samples are composites.
         contact_shadow: darkness of a soft shadow under the feet of grounded objects, 0 (none) to 1.
@@ -150,12 +150,11 @@ class CompositeDataset(Dataset):
         number = int(rng.integers(len(self.pairs)))
         scene, pair = self.pairs[number]
         if number not in self._pairs:
-            maps = read_pair(self.catalogue, pair)
-            self._pairs[number] = {name: resize(array, (self.canvas, self.canvas)) for name, array in maps.items()}
-        sample = self._pairs[number]
+            self._pairs[number] = read_pair(self.catalogue, pair, self.canvas)
+        sample = dict(self._pairs[number])  # a copy: what is made of it must not come back with the next item
         if self.variety and rng.random() < RECOLOURED * self.variety:
             mask, other = sample["mask"][..., None], sample["image"] @ recolouring(rng).T
-            sample = sample | {"image": np.rint(sample["image"] * (1 - mask) + other.clip(0, 255) * mask).astype(np.uint8)}
+            sample["image"] = np.rint(sample["image"] * (1 - mask) + other.clip(0, 255) * mask).astype(np.uint8)
         return sample, *self.scene(scene)[2:]
 
     def _add(self, sample: dict, item: Cutout, levels: list, ground: np.ndarray, camera: Camera | None, flip: bool, rng) -> dict:
@@ -217,8 +216,7 @@ class PairDataset(Dataset):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        sample = read_pair(self.catalogue, self.pairs[index])
-        sample = {name: resize(array, (self.size, self.size)) for name, array in sample.items()}
+        sample = read_pair(self.catalogue, self.pairs[index], self.size)
         rng = np.random.default_rng((self.seed, index))
         sample["background"], sample["image"] = self.capture(sample["background"], sample["image"], sample["mask"], rng)
         return to_tensors(sample)

@@ -210,6 +210,13 @@ def test_true_pairs_take_the_place_of_composites(with_pairs):
     assert 0.1 < share < 0.5
 
 
+def test_a_true_pair_is_the_same_every_time(with_pairs):
+    """The pair is kept in memory; what the capture differences make of it must not stay there."""
+    pairs = dataset.CompositeDataset(assets.load_catalogue(with_pairs), "test", "test", size=48, true_pairs=1.0, strength=2.0)
+    first, again = pairs[0], pairs[0]
+    assert all(torch.equal(first[name], again[name]) for name in dataset.MAPS)
+
+
 def test_the_object_of_a_true_pair_is_recoloured_and_nothing_else(with_pairs):
     catalogue = assets.load_catalogue(with_pairs)
     truth = assets.read_pair(catalogue, catalogue.pairs[0])

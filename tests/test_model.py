@@ -158,3 +158,5 @@ def test_a_conditional_network_starts_as_an_ordinary_one_and_then_listens():
         mixed = net(*photos, torch.stack([corners[0], corners[3]]))
         assert torch.allclose(mixed[1][0], first[1][0], atol=1e-5) and torch.allclose(mixed[1][1], second[1][1], atol=1e-5)
         assert torch.equal(net(*photos)[1], net(*photos, net.usual)[1])
+        net.embed[2].bias.fill_(-1)
+        assert not torch.allclose(net.embed(corners[0]), net.embed(corners[3])), "a code that has drifted still tells weightings apart"

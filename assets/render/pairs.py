@@ -193,10 +193,9 @@ def render_pair(
         return None
     name = f"{entry['id']}_{dog:03d}"
     files = {"image": f"pairs/{name}.webp", "mask": f"pairs/{name}_mask.png", "depth": f"pairs/{name}_depth.png"}
-    empty, corner = cv2.cvtColor(cv2.imread(str(out / entry["image"])), cv2.COLOR_BGR2RGB), {}
-    box = slice(None), slice(None)
+    box, corner = (slice(None), slice(None)), {}
     if options.split == "train":  # a test shows the whole picture; for training the changed part will do, at a fifth of the bytes
-        box = changed(empty, picture["rgb"], mask)
+        box = changed(common.read_tile(out / entry["image"]), picture["rgb"], mask)
         corner = {"top": box[0].start, "left": box[1].start}
     common.save(out / files["image"], picture["rgb"][box])
     common.save(out / files["mask"], mask[box])
