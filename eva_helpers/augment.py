@@ -128,6 +128,21 @@ def sensor(strength: float) -> list[A.BasicTransform]:
     ]
 
 
+def sway(background: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Leaves and grass between two shots: in patches of the frame the background's texture moves by up to about 1 % of it.
+
+    uint8 (H, W, 3) in and out. A tree in the wind differs everywhere a little, and none of it is an object.
+    """
+    height, width = background.shape[:2]
+    cells, reach = int(rng.integers(8, 33)), rng.uniform(0.001, 0.005) * width
+    patches = rng.normal(0, 1, (4, 4, 1)) > 0
+    moves = np.float32(rng.normal(0, reach, (cells, cells, 2)))
+    moves = cv2.resize(moves, (width, height), interpolation=cv2.INTER_CUBIC)
+    moves *= cv2.resize(patches.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)[..., None]
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    return cv2.remap(background, x + moves[..., 0], y + moves[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+
+
 def cast_shadow(
     image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, strength: float = 1.0, darkness: float | None = None
 ) -> np.ndarray:

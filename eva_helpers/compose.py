@@ -12,7 +12,7 @@ from eva_helpers.assets import Camera, resize
 IN_FRONT = 1.02  # an object placed without a floor is 2 % nearer than the nearest thing it covers
 OCCLUSION_SLACK = 0.15  # metres: what is nearer than the object by more than this hides it
 SMALLEST = 6  # pixels: the least height of a pasted object
-SIZES = (0.12, 0.8)  # the object's longer side over the frame's: smaller is a speck at 64 px, larger leaves no scene
+SIZES = (0.05, 0.8)  # the object's longer side over the frame's shorter one, all equally often: a speck, and hardly any scene left
 
 
 @dataclass(frozen=True)
@@ -143,17 +143,21 @@ def place_grounded(
 ) -> Placement | None:
     """Feet on walkable ground, size from the distance there (pinhole: pixels = metres * focal / z). None without such ground.
 
+    Of the sizes that the ground allows, all are equally often: places taken evenly would make most objects small.
+
     Args:
         ground: flat indices of the walkable pixels of the scene. depth: inverse depth (H, W). shape, contact: of the cut-out.
         camera: of this scene array.
     """
-    # Inverse depth at which the cut-out is as small, or as large, as an object should be.
-    unit = z_near * min(depth.shape) / (metres_per_pixel * camera.focal * max(shape))
-    there = depth.ravel()[ground]
-    ground = ground[(there >= SIZES[0] * unit) & (there <= SIZES[1] * unit)]
+    # The cut-out's longer side in frames at every place of the ground: proportional to the inverse depth there.
+    size = depth.ravel()[ground] * (metres_per_pixel * camera.focal * max(shape) / (z_near * min(depth.shape)))
+    fits = (size >= max(SIZES[0], SMALLEST / min(depth.shape))) & (size <= SIZES[1])
+    ground, size = ground[fits], size[fits]
     if len(ground) == 0:
         return None
-    row, col = divmod(int(ground[rng.integers(len(ground))]), depth.shape[1])
+    off = np.abs(size - rng.uniform(size.min(), size.max()))
+    close = ground[off <= max(0.02, off.min())]
+    row, col = divmod(int(close[rng.integers(len(close))]), depth.shape[1])
     z = z_near / float(depth[row, col])
     scale = metres_per_pixel * camera.focal / z
     foot, middle = contact[0] * scale, (shape[1] - contact[1] if flip else contact[1]) * scale
@@ -175,7 +179,7 @@ def place_random(
     The distance follows from the size when the cut-out's real size is known, but is never behind what the object covers.
     """
     height, width = depth.shape
-    longer = np.exp(rng.uniform(np.log(sizes[0]), np.log(sizes[1]))) * min(height, width)
+    longer = rng.uniform(*sizes) * min(height, width)
     scale = max(longer / max(shape), SMALLEST / min(shape))
     h, w = round(shape[0] * scale), round(shape[1] * scale)
     top = int(rng.integers(-h // 3, max(height - h + h // 3, 1 - h // 3)))

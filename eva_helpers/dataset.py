@@ -14,11 +14,12 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, Subset
 
 from eva_helpers import compose
 from eva_helpers.assets import Camera, Catalogue, Cutout, read_background, read_cutout, read_pair
-from eva_helpers.augment import MARGIN, CaptureDifferences, colours, crop, geometry, recolouring, seeded
+from eva_helpers.augment import MARGIN, CaptureDifferences, colours, crop, geometry, recolouring, seeded, sway
 from eva_helpers.images import InputError
 
 MAPS = ("background", "image", "mask", "depth")
-STRANGERS, RECOLOURED, SECOND = 0.35, 0.5, 0.15  # at full variety: share of objects of no kind, of recoloured ones, of second objects
+# At full variety: share of objects of no kind, of recoloured ones, of second objects, of backgrounds in the wind.
+STRANGERS, RECOLOURED, SECOND, SWAYING = 0.35, 0.5, 0.15, 0.3
 STRANGER_HEIGHTS = (0.25, 2.0)  # metres, of objects of no kind that stand on the ground
 PLACEMENTS = ("grounded", "random", "mixed")
 QUADRANTS = {  # name -> (split of the backgrounds, split of the cut-outs); "unseen" is the test split
@@ -49,7 +50,7 @@ class CompositeDataset(Dataset):
         placement: "grounded" (feet on walkable ground, size from the distance there), "random" (anywhere) or "mixed" (half and half).
         augment: crop, mirror and tilt the four maps together.
         variety: 0 to 1, how much of everything that the catalogue lacks is made up: other colours of the whole scene and of the
-            objects, objects of no kind (`compose.stranger`), two objects at once.
+            objects, objects of no kind (`compose.stranger`), two objects at once, leaves and grass that moved (`augment.sway`).
         teacher_on_composites: a depth model (`photos.estimator`) that labels every composite by itself, as the source did. Without it
             labels are layered: the background's own depth, and the object at its level in front of it.
         strength: of the capture differences between the two shots; 0 gives ideal pairs.
@@ -124,6 +125,8 @@ class CompositeDataset(Dataset):
             sample = crop(seeded(self.geometry, rng)(**sample), self.size, rng)
         if self.variety and rng.random() < 0.8 * self.variety:
             sample |= seeded(self.colours, rng)(image=sample["image"], background=sample["background"])
+        if self.variety and rng.random() < SWAYING * self.variety:
+            sample["background"] = sway(sample["background"], rng)
         sample["background"], sample["image"] = self.capture(sample["background"], sample["image"], sample["mask"], rng)
         return to_tensors(sample)
 

@@ -180,7 +180,7 @@ def network(net: torch.nn.Module, device: torch.device | str | None = None, *con
         with autocast(device):
             mask_logits, depth = net.eval()(background.to(device), image.to(device), *condition)
         net.train(was_training)
-        return mask_logits.sigmoid().cpu(), depth.cpu()
+        return mask_logits.float().sigmoid().cpu(), depth.float().cpu()
 
     return predict
 

@@ -156,7 +156,8 @@ def positions(x: Tensor) -> Tensor:
     number at every size, and a convolution counts pixels.
     """
     rows, columns = (torch.linspace(-1, 1, side, device=x.device, dtype=x.dtype) for side in x.shape[2:])
-    return torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(len(x), -1, -1, -1)
+    grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(len(x), -1, -1, -1)
+    return grid.contiguous(memory_format=torch.channels_last)
 
 
 class Decoder(nn.Module):
@@ -193,7 +194,7 @@ class Decoder(nn.Module):
         for up, skip in zip(reversed(self.ups), reversed(skips[:-1]), strict=True):
             x = up(x, skip)
         x = F.interpolate(self.to_detail(x), size=guides.shape[2:], mode="bilinear", align_corners=False)
-        return self.detail(torch.cat([x, guides], dim=1))
+        return self.detail(torch.cat([x.to(guides.dtype), guides], dim=1))
 
 
 def standard_size(height: int, width: int) -> tuple[int, int]:
@@ -244,7 +245,10 @@ class MaskDepthNet(nn.Module):
         both = (torch.cat([image, background]) - self.mean) / self.std
         pairs = [feature.chunk(2) for feature in self.encoder(both)]
         photo, empty = both.chunk(2)
-        return [FUSIONS[self.config.fusion](f, b) for f, b in pairs], torch.cat([photo, photo - empty, (photo - empty).abs()], dim=1)
+        guides = torch.cat([photo, photo - empty, (photo - empty).abs()], dim=1)
+        # In the layout and precision of the features: else every join of the two is copied once more, forwards and backwards.
+        guides = guides.to(pairs[0][0].dtype, memory_format=torch.channels_last)
+        return [FUSIONS[self.config.fusion](f, b) for f, b in pairs], guides
 
     def forward(self, background: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         check_photos(background, image)

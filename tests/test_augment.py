@@ -106,6 +106,21 @@ def test_shadow_darkens_beside_the_object_only():
     assert augment.cast_shadow(image, np.zeros_like(mask), np.random.default_rng(0)) is image
 
 
+def test_wind_moves_texture_a_little_and_nothing_else():
+    photo = np.random.default_rng(0).integers(0, 256, (120, 160, 3)).astype(np.uint8)
+    photo[:, :40] = 77  # the sky: nothing there that could move
+    seen = [augment.sway(photo, np.random.default_rng(seed)) for seed in range(6)]
+    assert all(swayed.shape == photo.shape and swayed.dtype == np.uint8 for swayed in seen)
+    assert all((swayed[:, :36] == 77).all() for swayed in seen)
+    changed = [(swayed[:, 45:] != photo[:, 45:]).any(2).mean() for swayed in seen]
+    assert max(changed) > 0.2 and min(changed) < 0.95  # in patches, not everywhere
+    assert np.array_equal(seen[3], augment.sway(photo, np.random.default_rng(3)))
+    edge = np.zeros((100, 100, 3), np.uint8)
+    edge[:, 50:] = 255
+    swayed = augment.sway(edge, np.random.default_rng(1))
+    assert (swayed[:, :47] == 0).all() and (swayed[:, 53:] == 255).all()
+
+
 def test_absurd_strength_is_refused():
     with pytest.raises(ValueError, match="strength"):
         augment.CaptureDifferences(-1)

@@ -97,6 +97,24 @@ def test_random_objects_are_in_front_and_in_view(scene):
         assert (new_depth[mask > 0.5] >= depth[mask > 0.5]).all()
 
 
+def test_sizes_are_even_from_a_speck_to_nearly_the_frame():
+    rng, depth = np.random.default_rng(0), np.full((200, 300), 0.1, np.float32)
+    longer = np.array([compose.place_random(rng, depth, (60, 100), None, None, 1.5, False).scale * 100 / 200 for _ in range(600)])
+    assert longer.min() >= 0.05 and longer.max() <= 0.8
+    assert np.allclose(np.percentile(longer, (25, 50, 75)), (0.24, 0.425, 0.61), atol=0.04)
+
+
+def test_grounded_sizes_are_even_though_most_of_the_ground_is_near():
+    rng, camera = np.random.default_rng(0), Camera(200.0)
+    depth = np.repeat(np.linspace(0.05, 0.9, 200, dtype=np.float32)[:, None] ** 0.3, 200, axis=1)  # 0.41 to 0.97: mostly near
+    size = depth[:, 0] * (0.01 * 200 * 60) / (1.5 * 200)
+    spots = [compose.place_grounded(rng, np.arange(200 * 200), depth, (60, 40), (58, 20), 0.01, camera, 1.5, False) for _ in range(400)]
+    drawn = np.array([spot.scale * 60 / 200 for spot in spots])
+    assert drawn.min() >= size.min() - 1e-6 and drawn.max() <= size.max() + 1e-6
+    assert np.median(size) > size.min() + 0.6 * np.ptp(size)
+    assert np.median(drawn) == pytest.approx(size.min() + 0.5 * np.ptp(size), abs=0.1 * float(np.ptp(size)))
+
+
 def test_contact_shadow_darkens_the_floor_only(scene):
     background, depth = scene
     image, mask, _ = compose.paste(background, depth, square(), np.zeros((20, 20), np.float32), place(), z_near=1.5)

@@ -157,6 +157,16 @@ def with_pairs(tmp_path):
     return folder
 
 
+def test_variety_lets_some_backgrounds_sway(tiny, monkeypatch):
+    calm, windy = (dataset.CompositeDataset(tiny, size=48, variety=1.0) for _ in range(2))
+    monkeypatch.setattr(dataset, "SWAYING", 0.0)
+    still = [calm[index] for index in range(24)]
+    monkeypatch.setattr(dataset, "SWAYING", 1.0)
+    moved = [windy[index] for index in range(24)]
+    assert all(torch.equal(a[name], b[name]) for a, b in zip(still, moved, strict=True) for name in ("image", "mask", "depth"))
+    assert sum(not torch.equal(a["background"], b["background"]) for a, b in zip(still, moved, strict=True)) > 20
+
+
 def test_true_pairs_hold_the_contract(with_pairs):
     catalogue = assets.load_catalogue(with_pairs)
     assert catalogue.pairs[0].info == {"hidden": 0.2} and catalogue.pairs[0].object == "2"
