@@ -110,8 +110,19 @@ def test_the_race_scores_both_networks(tmp_path):
     done = command("time_to_dice.py", "--seconds", 2, "--every", 1, "--count", 8, "--json", tmp_path / "race.json")
     assert done.returncode == 0, done.stderr[-2000:]
     result = json.loads((tmp_path / "race.json").read_text())
-    assert result["ours"] and result["source"] and 0 < result["subtraction"] < 1
-    assert all(0 <= check["dice"] <= 1 and check["samples"] > 0 for check in result["ours"] + result["source"])
+    assert result["ours"] and result["source"] and 0 < result["subtraction"]["dice"] < 1
+    assert all(
+        0 <= check["dice"] <= 1 and 0 <= check["pooled"] <= 1 and check["samples"] > 0 for check in result["ours"] + result["source"]
+    )
+
+
+def test_small_photos_first_is_compared_at_every_size(tmp_path):
+    done = command("progressive.py", "--share", 0.001, "--count", 4, "--json", tmp_path / "progressive.json")
+    assert done.returncode == 0, done.stderr[-2000:]
+    result = json.loads((tmp_path / "progressive.json").read_text())
+    assert len(result["plans"]) == 3
+    assert all(0 <= plan[size]["mask_iou"] <= 1 for plan in result["plans"].values() for size in ("64 px", "224 px"))
+    assert len(report.progressive(result)) == 7
 
 
 def test_variants_are_resumed_and_bound_to_their_settings(tmp_path):

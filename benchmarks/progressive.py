@@ -1,0 +1,70 @@
+"""Is it worth while to train small photos first? `python benchmarks/progressive.py`.
+
+The shipped recipe in small, for about the same time three ways: at 64 px alone, at 224 px alone, and progressively (64 px first, then
+mixed sizes). Each is scored on the validation split at 64 and at 224 px, capture differences at strength 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from train_shipped import Stage, minutes, train
+
+from eva_helpers import assets, dataset, metrics
+from eva_helpers.folders import put
+from eva_helpers.losses import LossWeights
+
+RESULTS = Path(__file__).parent / "results" / "progressive.json"
+SIZES = (64, 224)
+PLANS = {  # samples are chosen so that on two cores all take about as long
+    "64 px alone": (Stage("64px", {64: (16, 24576)}, 1, 3e-3),),
+    "224 px alone": (Stage("224px", {224: (4, 2880)}, 1, 3e-3),),
+    "progressive: 64 px, then mixed": (
+        Stage("64px", {64: (16, 12288)}, 1, 3e-3),
+        Stage("mixed", {64: (16, 2304), 128: (8, 1344), 224: (4, 1056)}, 1, 2e-3),
+    ),
+}
+
+
+def shortened(stages: tuple[Stage, ...], share: float) -> tuple[Stage, ...]:
+    """The same stages with a share of their samples, at least one batch of each size."""
+    return tuple(
+        Stage(s.name, {size: (batch, max(batch, round(samples * share))) for size, (batch, samples) in s.parts.items()}, s.epochs, s.lr)
+        for s in stages
+    )
+
+
+def score(net, catalogue: assets.Catalogue, count: int) -> dict[str, dict]:
+    """Mask IoU and depth RMSE / std on validation composites of each of SIZES."""
+    result = {}
+    for size in SIZES:
+        held = dataset.CompositeDataset(catalogue, "validation", "validation", size=size, strength=1.0, seed=0)
+        rows = metrics.evaluate(metrics.network(net), dataset.loader(dataset.fixed_sample(held, count, 0), 32), catalogue.z_near)
+        means = metrics.summary(rows)
+        result[f"{size} px"] = {key: means[key] for key in ("mask_iou", "depth_rmse_std", "depth_delta1")}
+    return result
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--share", type=float, default=1.0, help="of the samples; less for a quick look")
+    parser.add_argument("--count", type=int, default=256, help="validation composites of each size")
+    parser.add_argument("--json", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    catalogue, results = assets.load_catalogue(), {}
+    for name, plan in PLANS.items():
+        stages = shortened(plan, options.share)
+        with tempfile.TemporaryDirectory() as folder:
+            net = train(catalogue, stages, Path(folder), LossWeights(), workers=0, seed=0)
+            results[name] = {"minutes": minutes(Path(folder), stages)} | score(net, catalogue, options.count)
+        print(name, results[name], flush=True)
+    put(options.json, (json.dumps({"count": options.count, "plans": results}, indent=1) + "\n").encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
