@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from train_shipped import DATA
+from train_shipped import DATA, commit
 
 from eva_helpers import assets, dataset, training
 from eva_helpers.folders import put
@@ -152,7 +152,8 @@ def table(results: dict[str, dict]) -> str:
             f"{name:<{width}}{row['mask_iou']:>10.4f}{row['depth_rmse_std']:>10.4f}{row['depth_delta1']:>8.4f}"
             f"{row['parameters'] / 1e6:>14.2f}{row['multiply_adds'] / 1e6:>17.0f}{row.get('samples_per_second', float('nan')):>11.0f}"
         )
-    return "\n".join(lines)
+    commits = sorted({row["commit"] for row in results.values()})
+    return "\n".join([*lines, f"measured at commit {', '.join(commits)}"])
 
 
 def write(path: Path, settings: dict, results: dict[str, dict]) -> None:
@@ -167,7 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", help="variants whose name contains this")
     parser.add_argument("--json", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
-    catalogue = assets.load_catalogue()
+    catalogue, made_at = assets.load_catalogue(), commit()
     stored = json.loads(options.json.read_text()) if options.json.exists() else {}
     settings = {
         "samples": EPOCHS * options.samples,
@@ -184,7 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, change in variants().items():
         if name in results or (options.only and options.only not in name):
             continue
-        results[name] = train(catalogue, change, options.samples)
+        results[name] = train(catalogue, change, options.samples) | {"commit": made_at}
         print(table({name: results[name]}).splitlines()[1], flush=True)
         write(options.json, settings, results)
     if not all("samples_per_second" in row for row in results.values()):

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -27,7 +27,7 @@ from PIL import Image
 
 from eva_helpers import metrics, plots, training
 from eva_helpers.images import InputError
-from eva_helpers.losses import LossWeights, condition
+from eva_helpers.losses import TERMS, LossWeights, condition, raw_terms
 
 SLIDERS = ("mask", "depth", "ssim", "edge", "l1")
 PARAMETERS = {name: f"{name.upper()}_WEIGHT" for name in (*SLIDERS, "dice")}  # as notebook 04 calls them
@@ -252,11 +252,23 @@ def preview(net: torch.nn.Module, examples: dict[str, torch.Tensor], weights: Lo
 
 
 def tradeoff(net: torch.nn.Module, batches: list[dict], z_near: float, weightings: list[LossWeights]) -> list[dict]:
-    """Validation mask IoU and depth errors of a conditional network at every weighting, one row each with its `weights`."""
+    """What a conditional network is worth at every weighting, one row each with its `weights`.
+
+    The scores of `metrics.evaluate` (mask IoU, depth errors), and what a training lowers and theory speaks of: `mask_loss` (BCE and Dice)
+    and `depth_loss` (SSIM, edges and L1 as the weighting mixes them), each before it is weighted against the other.
+    """
     rows = []
     for weights in weightings:
         method = metrics.network(net, "cpu", condition(weights))
-        rows.append(metrics.summary(metrics.evaluate(method, batches, z_near)) | {"weights": weights})
+        answers = [method(batch["background"], batch["image"]) for batch in batches]
+        again = iter(answers)
+        row = metrics.summary(metrics.evaluate(lambda *photos, again=again: next(again), batches, z_near)) | {"weights": weights}
+        terms = [raw_terms(mask.logit(1e-6), depth, batch) for (mask, depth), batch in zip(answers, batches, strict=True)]
+        parts = replace(weights, mask=1.0, depth=1.0).parts()
+        for task in ("mask", "depth"):
+            inner = [name for name, part_of in TERMS.items() if part_of == task]
+            row[f"{task}_loss"] = float(np.mean([sum(parts[name] * term[name].item() for name in inner) for term in terms]))
+        rows.append(row)
     return rows
 
 

@@ -181,6 +181,13 @@ def test_a_mosaic_shows_what_it_says(examples):
 def test_the_tradeoff_of_every_weighting(conditional, examples, tiny):
     rows = widgets.tradeoff(conditional, [examples], tiny.z_near, widgets.simplex((0.1, 0.9)))
     assert len(rows) == 8 and len({row["depth_rmse_std"] for row in rows}) > 1
+    weights = rows[3]["weights"]
+    with torch.no_grad():
+        mask_logits, depth = conditional(examples["background"], examples["image"], losses.condition(weights))
+    terms = losses.raw_terms(mask_logits, depth, examples)
+    assert rows[3]["mask_loss"] == pytest.approx((terms["mask"] + terms["dice"]).item(), rel=0.02)
+    mixed = sum(getattr(weights, name) * terms[name].item() for name in ("ssim", "edge", "l1"))
+    assert rows[3]["depth_loss"] == pytest.approx(mixed, rel=0.02)
     figure = plots.tradeoff(rows, rows[0])
     assert len(figure.axes[0].collections) == 2
 
