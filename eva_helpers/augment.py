@@ -131,7 +131,8 @@ def sensor(strength: float) -> list[A.BasicTransform]:
 def sway(background: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Leaves and grass between two shots: in patches of the frame the background's texture moves by up to about 1 % of it.
 
-    uint8 (H, W, 3) in and out. A tree in the wind differs everywhere a little, and none of it is an object.
+    uint8 (H, W, 3) in and out. A tree in the wind differs everywhere a little, and none of it is an object. (Albumentations' elastic
+    transforms move the whole frame, by pixels: here only patches move, by a share of the frame.)
     """
     height, width = background.shape[:2]
     cells, reach = int(rng.integers(8, 33)), rng.uniform(0.001, 0.005) * width

@@ -7,7 +7,7 @@ terms are what is logged, so a recorded curve can be re-weighted afterwards.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -163,6 +163,12 @@ def weighted_sum(terms: dict[str, Tensor], weights: LossWeights) -> Tensor:
     return torch.stack([weight * terms[name] for name, weight in weights.parts().items() if weight > 0]).sum()
 
 
+def task_losses(terms: dict[str, Tensor], weights: LossWeights) -> tuple[Tensor, Tensor]:
+    """The mask's loss and the depth's, each weighted within itself and not against the other; errors as `weighted_sum`."""
+    mask, depth = (replace(weights, mask=share, depth=1.0 - share) for share in (1.0, 0.0))
+    return weighted_sum(terms, mask), weighted_sum(terms, depth)
+
+
 def condition(weights: LossWeights) -> Tensor:
     """The weights as a conditional network takes them: mask, ssim, edge and l1 parts, (4,), scaled to the sum 1.
 
@@ -216,9 +222,7 @@ class Balance(torch.nn.Module):
     def forward(self, terms: dict[str, Tensor], weights: LossWeights) -> Tensor:
         if self.kind == "fixed":
             return weighted_sum(terms, weights)
-        inner = asdict(weights)
-        mask = weighted_sum(terms, LossWeights(**inner | {"mask": 1.0, "depth": 0.0}))
-        depth = weighted_sum(terms, LossWeights(**inner | {"mask": 0.0, "depth": 1.0}))
+        mask, depth = task_losses(terms, weights)
         if self.kind == "geometric":
             return (mask.clamp_min(1e-8) * depth.clamp_min(1e-8)).sqrt()
         s = self.log_variances.clamp(-4, 4)

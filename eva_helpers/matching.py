@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-WIDTH = 64  # px of the copies that are fitted, if that is no more than half the photo's: larger ones cost more and find no better fit
-SMALLEST = 32  # px of those copies
+WIDTH, LEAST = 64, 32  # px of the copies that are fitted: half the photo's within these; larger ones cost more and fit hardly better
 ROUNDS = 3  # of moving and mapping in turn
 QUANTILE = 0.3  # of the residuals, that gives their scale: an object may cover most of the frame
 SOFTNESS = 4.0  # residuals of so many scales count a quarter
@@ -56,7 +55,7 @@ def _fit(small: Tensor, goal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _small(photo: Tensor) -> Tensor:
     height, width = photo.shape[2:]
-    fitted = min(WIDTH, max(SMALLEST, width // 2))
+    fitted = min(WIDTH, max(LEAST, width // 2))
     if width > fitted:
         photo = F.interpolate(photo, size=(max(8, round(height * fitted / width)), fitted), mode="area")
     return F.avg_pool2d(F.pad(photo, (1, 1, 1, 1), mode="replicate"), 3, 1)  # smooth: a step of Gauss-Newton then reaches farther

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -27,7 +27,7 @@ from PIL import Image
 
 from eva_helpers import metrics, plots, training
 from eva_helpers.images import InputError
-from eva_helpers.losses import TERMS, LossWeights, condition, raw_terms
+from eva_helpers.losses import LossWeights, condition, raw_terms, task_losses
 
 SLIDERS = ("mask", "depth", "ssim", "edge", "l1")
 PARAMETERS = {name: f"{name.upper()}_WEIGHT" for name in (*SLIDERS, "dice")}  # as notebook 04 calls them
@@ -251,6 +251,7 @@ def preview(net: torch.nn.Module, examples: dict[str, torch.Tensor], weights: Lo
         return mosaic(examples, *metrics.network(net, "cpu", vector)(examples["background"], examples["image"]))
 
 
+@torch.no_grad()
 def tradeoff(net: torch.nn.Module, batches: list[dict], z_near: float, weightings: list[LossWeights]) -> list[dict]:
     """What a conditional network is worth at every weighting, one row each with its `weights`.
 
@@ -263,11 +264,8 @@ def tradeoff(net: torch.nn.Module, batches: list[dict], z_near: float, weighting
         answers = [method(batch["background"], batch["image"]) for batch in batches]
         again = iter(answers)
         row = metrics.summary(metrics.evaluate(lambda *photos, again=again: next(again), batches, z_near)) | {"weights": weights}
-        terms = [raw_terms(mask.logit(1e-6), depth, batch) for (mask, depth), batch in zip(answers, batches, strict=True)]
-        parts = replace(weights, mask=1.0, depth=1.0).parts()
-        for task in ("mask", "depth"):
-            inner = [name for name, part_of in TERMS.items() if part_of == task]
-            row[f"{task}_loss"] = float(np.mean([sum(parts[name] * term[name].item() for name in inner) for term in terms]))
+        terms = (raw_terms(mask.logit(1e-6), depth, batch) for (mask, depth), batch in zip(answers, batches, strict=True))
+        row["mask_loss"], row["depth_loss"] = np.mean([task_losses(of_batch, weights) for of_batch in terms], axis=0).tolist()
         rows.append(row)
     return rows
 
