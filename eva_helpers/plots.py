@@ -186,7 +186,7 @@ def robustness(card: dict[str, dict], title: str = "") -> Figure:
         for who, colour in (("network", "#0072b2"), ("subtraction, best threshold", "#999999")):
             ax.plot(places, part[who], marker="o", color=colour, label=who)
         ax.set(title=name, xlabel=part["level"], ylim=(0, 1))
-        ax.set_xticks(places, [f"{level:g}" for level in part["levels"]])
+        ax.set_xticks(places, [f"{level:g}" for level in part["levels"]], fontsize=7.5)
         ax.xaxis.label.set_fontsize(7)
         ax.grid(alpha=0.3)
     axes[0][0].set_ylabel("mask IoU")
