@@ -1,8 +1,9 @@
 """Train the loss-conditional network that notebook 06 plays with, and check that it is honest: `python benchmarks/train_conditional.py`.
 
 One network is trained with loss weights drawn at random; then, for comparison, dedicated networks at a few fixed weightings. All start from
-the shipped weights and have the same budget. Everything is scored on the validation split at 64 px. Resumes after the last finished epoch;
-`--ship` writes `assets/weights/conditional.safetensors`, and the comparison goes to `benchmarks/results/conditional.json`.
+the shipped weights and have the same budget. Everything is scored on the validation split at 64 px; how every term's loss answers to
+its own weight is measured on training pairs too, of which theory speaks. Resumes after the last finished epoch; `--ship` writes
+`assets/weights/conditional.safetensors`, and the comparison goes to `benchmarks/results/conditional.json`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from eva_helpers import assets, dataset, losses, metrics, training, widgets
 from eva_helpers.losses import LossWeights
 from eva_helpers.model import ConditionalNet
 
-SIZE, BATCH, LR, VALIDATION = 64, 16, 2e-3, 512
+SIZE, BATCH, LR, EMA, VALIDATION = 64, 16, 2e-3, 0.99, 512
+ANSWERING = 4  # times as many training pairs as validation pairs, for the answers to a weight
 TARGET = assets.WEIGHTS.parent / "conditional.safetensors"
 RESULTS = Path(__file__).parent / "results" / "conditional.json"
 DEDICATED = {  # name -> weighting; Dice counts as much as BCE everywhere
@@ -34,7 +36,7 @@ def train(catalogue, net, kind, folder: Path, weights: LossWeights, epochs: int,
     """One training with its own folder; resumes."""
     pairs = dataset.CompositeDataset(catalogue, size=SIZE, augment=True, **DATA)
     loader = dataset.loader(pairs, BATCH, samples=samples, seed=0)
-    config = training.TrainingConfig(epochs=epochs, lr=LR, ema=0.99, seed=0)
+    config = training.TrainingConfig(epochs=epochs, lr=LR, ema=EMA, seed=0)
     trainer = kind(net, loader, validation, folder, config, weights, z_near=catalogue.z_near, resume=True, say=say)
     trainer.fit()
     return trainer
@@ -62,6 +64,16 @@ def main(arguments: list[str] | None = None) -> int:
     if options.ship:
         training.save_weights(trainer.averaged.module, TARGET, half=True)
     conditional = training.load_weights(options.out / TARGET.name)
+    seen = dataset.CompositeDataset(catalogue, size=SIZE, augment=True, **DATA)
+    pairs = {
+        "training pairs": list(dataset.loader(dataset.fixed_sample(seen, ANSWERING * options.validation, 0), 64)),
+        "validation pairs": validation,
+    }
+    answers = {name: widgets.responses(conditional, batches) for name, batches in pairs.items()}
+    for name, terms in answers.items():
+        say(
+            f"{name}, change of a term's loss with its weight: " + ", ".join(f"{term} {v[-1] / v[0] - 1:+.2%}" for term, v in terms.items())
+        )
     rows = []
     for name, weights in DEDICATED.items():
         torch.manual_seed(0)
@@ -75,8 +87,9 @@ def main(arguments: list[str] | None = None) -> int:
             change = answer[key] / max(dedicated[key], 1e-9) - 1
             say(f"{name:<18}{key:<16} conditional {answer[key]:.4f}   dedicated {dedicated[key]:.4f}   {change:+.1%}")
     settings = {"epochs": options.epochs, "samples": options.samples, "size": SIZE, "data": DATA, "commit": made_at}
+    settings |= {"lr": LR, "ema": EMA}
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps({"settings": settings, "rows": rows}, indent=1) + "\n")
+    options.json.write_text(json.dumps({"settings": settings, "rows": rows, "shares": widgets.SHARES, "answers": answers}, indent=1) + "\n")
     return 0
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 SSIM_WINDOW = 11  # the window of the SSIM paper (Wang et al., 2004)
 SSIM_SIGMA = 1.5  # and its width, which Kornia fixes
 TERMS = {"mask": "mask", "dice": "mask", "ssim": "depth", "edge": "depth", "l1": "depth", "ssi": "depth"}  # term -> its task
+CONDITIONED = ("mask", "ssim", "edge", "l1")  # the terms whose weights a conditional network takes
 BALANCES = ("fixed", "uncertainty", "geometric")
 
 
@@ -175,17 +176,42 @@ def condition(weights: LossWeights) -> Tensor:
     Raises:
         ValueError: none of the four has a weight.
     """
-    parts = torch.tensor([weights.parts()[name] for name in ("mask", "ssim", "edge", "l1")])
+    parts = torch.tensor([weights.parts()[name] for name in CONDITIONED])
     if parts.sum() == 0:
         raise ValueError("mask, ssim, edge and l1 all have weight 0: a conditional network knows no other terms.")
     return parts / parts.sum()
 
 
-def drawn_weights(rng: np.random.Generator, usual: LossWeights) -> LossWeights:
-    """A random `normalised` weighting: the mask's share even in (0, 1), SSIM, edges and L1 from all mixtures alike; the rest is `usual`."""
-    ssim, edge, l1 = rng.dirichlet((1.0, 1.0, 1.0)).tolist()
-    share, rest = float(rng.uniform(0.02, 0.98)), normalised(usual)
-    return LossWeights(share, 1 - share, ssim, edge, l1, rest.dice, rest.ssi)
+def drawn_weights(rng: np.random.Generator, usual: LossWeights) -> tuple[LossWeights, LossWeights]:
+    """A random `normalised` weighting and its mirror, in which what counts n times as much counts 1/n times; the rest is `usual`.
+
+    Mask, SSIM, edges and L1 are even in the logarithm, the mask over the widest range. In mirrored pairs, because what is common to all
+    weightings then pulls a network's answer to the one as much as to its mirror, and does not tilt it.
+    """
+    ratios, rest = rng.uniform(-1, 1, 4) * (5, 3, 3, 3), normalised(usual)
+
+    def weighting(sign: int) -> LossWeights:
+        mask, *inner = (np.exp(sign * ratios) / np.exp(sign * ratios).sum()).tolist()
+        return LossWeights(mask, 1 - mask, *(part / (1 - mask) for part in inner), rest.dice, rest.ssi)
+
+    return weighting(1), weighting(-1)
+
+
+def emphasised(weights: LossWeights, term: str, share: float) -> LossWeights:
+    """The `normalised` weighting in which `term` (mask, ssim, edge or l1) has `share` of the whole; the others keep their proportions.
+
+    Raises:
+        ValueError: another term, a share that is not between 0 and 1, or weights that leave nothing to the others (and see `normalised`).
+    """
+    parts = dict(zip(CONDITIONED, condition(weights).tolist(), strict=True))
+    if term not in parts or not 0 < share < 1 or parts[term] == 1:
+        expected = f"one of {', '.join(CONDITIONED)}, a share between 0 and 1, and other terms"
+        raise ValueError(f"{term!r} with share {share} of {weights}: expected {expected}.")
+    rest = (1 - share) / (1 - parts[term])
+    parts = {name: share if name == term else part * rest for name, part in parts.items()}
+    depth = 1 - parts["mask"]
+    inner = {name: parts[name] / depth for name in CONDITIONED[1:]}
+    return normalised(replace(weights, mask=parts["mask"], depth=depth, **inner))
 
 
 def normalised(weights: LossWeights) -> LossWeights:

@@ -20,6 +20,7 @@ SMALLEST = 32
 DEPTH_DETAIL = 12  # channels of the depth decoder at full resolution: depth has few fine outlines
 DEPTH_WIDTH = 64  # px at which the depth decoder sees the photos
 CONDITIONS = 4  # loss weights that a conditional network takes: mask, ssim, edge, l1
+LEAST_WEIGHT = 1e-3  # smaller ones, and none, are alike to it
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, so that pretrained encoders see what they expect
 FUSIONS = {  # features of image and background, (B, C, H, W) each, to what the decoders get
     "image+difference": lambda f, b: torch.cat([f, f - b], dim=1),
@@ -291,7 +292,9 @@ class ConditionalNet(MaskDepthNet):
     """One network for every weighting of the losses (Dosovitskiy and Djolonga, "You Only Train Once", ICLR 2020).
 
     A vector of CONDITIONS weights, (B, 4) or (4,), non-negative with sum 1 (see `losses.condition`), goes through a small network and
-    modulates every scale of the encoder and of both decoders: what the two tasks compete for is the encoder. Without one, `usual` is taken.
+    modulates every scale of the encoder, for which the two tasks compete, and of the depth decoder, for which the depth's terms do. The
+    mask decoder has one loss, whatever its weight: from the same features its best answer is the same. Without a vector, it is `usual`.
+    The small network sees centred log-ratios (Aitchison, 1982): a weight counts by its proportion to the others, and 0.01 is far from 0.1.
 
     `start` is an ordinary network of the same configuration, whose weights are taken over: at first the answers are that network's.
     """
@@ -307,14 +310,14 @@ class ConditionalNet(MaskDepthNet):
         for stage in self.encoder.stages:  # the last normalisation of each, in every kind of encoder
             name = [name for name, layer in stage.named_modules() if isinstance(layer, nn.BatchNorm2d)][-1]
             stage.set_submodule(name, FiLM(stage.get_submodule(name), self.HIDDEN))
-        for decoder in (self.mask_decoder, self.depth_decoder):
-            for up in decoder.ups:
-                up.norm = FiLM(up.norm, self.HIDDEN)
+        for up in self.depth_decoder.ups:
+            up.norm = FiLM(up.norm, self.HIDDEN)
         self.register_buffer("usual", torch.full((CONDITIONS,), 1 / CONDITIONS))
 
     def forward(self, background: Tensor, image: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         condition = (self.usual if condition is None else condition).to(image.device)
-        code = self.embed(condition.expand(len(image), CONDITIONS))
+        ratios = condition.clamp_min(LEAST_WEIGHT).log()
+        code = self.embed((ratios - ratios.mean(-1, keepdim=True)).expand(len(image), CONDITIONS))
         for layer in self.modules():
             if isinstance(layer, FiLM):
                 layer.code = code

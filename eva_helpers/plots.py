@@ -225,6 +225,24 @@ def tuning(record: Sequence[dict], history: Sequence[dict], picture: np.ndarray)
     return figure
 
 
+def responses(answers: dict[str, dict[str, Sequence[float]]], shares: Sequence[float]) -> Figure:
+    """How each term's loss answers to its own weight: a panel for each entry of `answers` (title -> see `widgets.responses`).
+
+    Drawn as change in per cent against the smallest share.
+    """
+    figure = Figure(figsize=(9.5, 3.6), layout="constrained")
+    axes = figure.subplots(1, len(answers), sharey=True, squeeze=False)[0]
+    for ax, (title, terms) in zip(axes, answers.items(), strict=True):
+        for name, losses in terms.items():
+            ax.plot(shares, [100 * (loss / losses[0] - 1) for loss in losses], marker="o", ms=4, color=TERM_COLOURS[name], label=name)
+        ax.axhline(0, color="#333333", lw=0.8)
+        ax.set(title=title, xlabel="the term's share of all weights", xlim=(0, 1))
+        ax.grid(alpha=0.3)
+    axes[0].set(ylabel="change of the term's own loss, %")
+    axes[-1].legend(fontsize=8)
+    return figure
+
+
 def tradeoff(rows: Sequence[dict], current: dict | None = None) -> Figure:
     """Depth RMSE / std against mask IoU for every weighting of `rows` (see `widgets.tradeoff`), coloured by the mask's share."""
     figure = Figure(figsize=(6.2, 3.8), layout="constrained")

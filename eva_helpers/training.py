@@ -191,7 +191,8 @@ class Trainer:
 
 
 class ConditionalTrainer(Trainer):
-    """Trains a ConditionalNet: every step shows each quarter of the batch with loss weights of its own, drawn from seed and step.
+    """Trains a ConditionalNet: every step shows each quarter of the batch with loss weights of its own, drawn in mirrored pairs
+    from seed and step.
 
     `weights` says what the network answers without a condition, and the weight of Dice beside BCE.
     """
@@ -200,7 +201,7 @@ class ConditionalTrainer(Trainer):
 
     def losses(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         rng = np.random.default_rng((self.config.seed, self.schedule.scheduler.last_epoch))
-        drawn = [drawn_weights(rng, self.weights) for _ in range(self.GROUPS)]
+        drawn = [weights for _ in range(self.GROUPS // 2) for weights in drawn_weights(rng, self.weights)]
         sizes = [len(part) for part in torch.arange(len(batch["image"])).tensor_split(self.GROUPS)]
         conditions = torch.cat([condition(weights).expand(size, -1) for weights, size in zip(drawn, sizes, strict=True)])
         answers = zip(*(answer.split(sizes) for answer in self.predict(batch, conditions)), strict=True)

@@ -27,10 +27,11 @@ from PIL import Image
 
 from eva_helpers import metrics, plots, training
 from eva_helpers.images import InputError
-from eva_helpers.losses import LossWeights, condition, raw_terms, task_losses
+from eva_helpers.losses import CONDITIONED, LossWeights, condition, emphasised, raw_terms
 
 SLIDERS = ("mask", "depth", "ssim", "edge", "l1")
 PARAMETERS = {name: f"{name.upper()}_WEIGHT" for name in (*SLIDERS, "dice")}  # as notebook 04 calls them
+SHARES = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)  # of one weight in all of them
 _running: dict[Path, Tuner] = {}
 
 
@@ -251,26 +252,34 @@ def preview(net: torch.nn.Module, examples: dict[str, torch.Tensor], weights: Lo
         return mosaic(examples, *metrics.network(net, "cpu", vector)(examples["background"], examples["image"]))
 
 
-@torch.no_grad()
 def tradeoff(net: torch.nn.Module, batches: list[dict], z_near: float, weightings: list[LossWeights]) -> list[dict]:
-    """What a conditional network is worth at every weighting, one row each with its `weights`.
-
-    The scores of `metrics.evaluate` (mask IoU, depth errors), and what a training lowers and theory speaks of: `mask_loss` (BCE and Dice)
-    and `depth_loss` (SSIM, edges and L1 as the weighting mixes them), each before it is weighted against the other.
-    """
+    """What a conditional network is worth at every weighting: one row each, the scores of `metrics.evaluate` and its `weights`."""
     rows = []
     for weights in weightings:
-        method = metrics.network(net, "cpu", condition(weights))
-        answers = [method(batch["background"], batch["image"]) for batch in batches]
-        again = iter(answers)
-        row = metrics.summary(metrics.evaluate(lambda *photos, again=again: next(again), batches, z_near)) | {"weights": weights}
-        terms = (raw_terms(mask.logit(1e-6), depth, batch) for (mask, depth), batch in zip(answers, batches, strict=True))
-        row["mask_loss"], row["depth_loss"] = np.mean([task_losses(of_batch, weights) for of_batch in terms], axis=0).tolist()
-        rows.append(row)
+        scores = metrics.evaluate(metrics.network(net, "cpu", condition(weights)), batches, z_near)
+        rows.append(metrics.summary(scores) | {"weights": weights})
     return rows
 
 
-def simplex(shares: tuple[float, ...] = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)) -> list[LossWeights]:
+@torch.no_grad()
+def responses(net: torch.nn.Module, batches: list[dict], weights: LossWeights | None = None) -> dict[str, list[float]]:
+    """How a conditional network's loss of every term answers to that term's weight: a list for each, over SHARES of the whole.
+
+    The other terms keep their proportions in `weights`. Theory says that such a loss does not rise: a training that finds the best function
+    for every weighting has, for the larger weight, one of which this loss is at most as large. With `mask` goes its Dice.
+    """
+    weights = weights or LossWeights()
+
+    def loss(name: str, share: float) -> float:
+        vector = condition(emphasised(weights, name, share))
+        terms = [raw_terms(*net(batch["background"], batch["image"], vector), batch) for batch in batches]
+        return float(np.mean([of_batch[name] + (weights.dice * of_batch["dice"] if name == "mask" else 0) for of_batch in terms]))
+
+    net.eval()  # and in full precision: the answers lie closer together than bfloat16 can tell
+    return {name: [loss(name, share) for share in SHARES] for name in CONDITIONED}
+
+
+def simplex(shares: tuple[float, ...] = SHARES) -> list[LossWeights]:
     """Weightings to map: every share of the mask with four mixtures of the depth's terms: even, SSIM, edges or L1 above all."""
     mixtures = ((1.0, 1.0, 1.0), (0.8, 0.1, 0.1), (0.1, 0.8, 0.1), (0.1, 0.1, 0.8))
     return [LossWeights(share, 1 - share, *mixture) for mixture in mixtures for share in shares]

@@ -153,9 +153,29 @@ def test_a_normalised_weighting_is_the_same_weighting():
         losses.normalised(losses.LossWeights(1.0, 0.0))
 
 
+@pytest.mark.parametrize("term", losses.CONDITIONED)
+def test_emphasis_moves_one_share_and_keeps_the_proportions_of_the_rest(term):
+    usual = losses.LossWeights(0.3, 0.7, 1.0, 2.0, 0.5, dice=0.8)
+    number = losses.CONDITIONED.index(term)
+    before, after = losses.condition(usual), losses.condition(losses.emphasised(usual, term, 0.9))
+    assert after[number].item() == pytest.approx(0.9) and losses.emphasised(usual, term, 0.9).dice == 0.8
+    others = [i for i in range(4) if i != number]
+    assert torch.allclose(after[others] / after[others].sum(), before[others] / before[others].sum())
+
+
+@pytest.mark.parametrize(("term", "share"), [("dice", 0.5), ("mask", 0.0), ("mask", 1.0), ("l1", float("nan"))])
+def test_an_impossible_emphasis_is_refused(term, share):
+    with pytest.raises(ValueError, match="expected one of mask, ssim, edge, l1"):
+        losses.emphasised(losses.LossWeights(), term, share)
+
+
 def test_drawn_weightings_are_normalised_and_differ():
     rng = np.random.default_rng(0)
-    drawn = [losses.drawn_weights(rng, losses.LossWeights(ssi=0.3)) for _ in range(50)]
+    pairs = [losses.drawn_weights(rng, losses.LossWeights(ssi=0.3)) for _ in range(50)]
+    for one, mirror in pairs:
+        products = losses.condition(one) * losses.condition(mirror)
+        assert torch.allclose(products, products[:1].expand(4), rtol=1e-4)
+    drawn = [weights for pair in pairs for weights in pair]
     assert all(w.mask + w.depth == pytest.approx(1) and w.ssim + w.edge + w.l1 == pytest.approx(1) for w in drawn)
     assert all(w.ssi == pytest.approx(0.1) and w.dice == 1 for w in drawn)
-    assert min(w.mask for w in drawn) < 0.1 and max(w.mask for w in drawn) > 0.9 and len({w.edge for w in drawn}) == 50
+    assert min(w.mask for w in drawn) < 0.05 and max(w.mask for w in drawn) > 0.95 and len({w.edge for w in drawn}) == 100

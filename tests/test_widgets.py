@@ -181,15 +181,22 @@ def test_a_mosaic_shows_what_it_says(examples):
 def test_the_tradeoff_of_every_weighting(conditional, examples, tiny):
     rows = widgets.tradeoff(conditional, [examples], tiny.z_near, widgets.simplex((0.1, 0.9)))
     assert len(rows) == 8 and len({row["depth_rmse_std"] for row in rows}) > 1
-    weights = rows[3]["weights"]
-    with torch.no_grad():
-        mask_logits, depth = conditional(examples["background"], examples["image"], losses.condition(weights))
-    terms = losses.raw_terms(mask_logits, depth, examples)
-    assert rows[3]["mask_loss"] == pytest.approx((terms["mask"] + terms["dice"]).item(), rel=0.02)
-    mixed = sum(getattr(weights, name) * terms[name].item() for name in ("ssim", "edge", "l1"))
-    assert rows[3]["depth_loss"] == pytest.approx(mixed, rel=0.02)
     figure = plots.tradeoff(rows, rows[0])
     assert len(figure.axes[0].collections) == 2
+
+
+def test_how_each_loss_answers_to_its_weight(conditional, examples):
+    answers = widgets.responses(conditional, [examples])
+    assert list(answers) == list(losses.CONDITIONED) and all(len(values) == len(widgets.SHARES) for values in answers.values())
+    for name, number in (("mask", 0), ("edge", 3)):
+        weights = losses.emphasised(LossWeights(), name, widgets.SHARES[number])
+        with torch.no_grad():
+            terms = losses.raw_terms(*conditional(examples["background"], examples["image"], losses.condition(weights)), examples)
+        expected = terms[name] + (terms["dice"] if name == "mask" else 0)
+        assert answers[name][number] == pytest.approx(expected.item(), rel=1e-4)
+    figure = plots.responses({"some pairs": answers, "the same": answers}, widgets.SHARES)
+    drawn = figure.axes[1].lines[0].get_ydata()
+    assert drawn[0] == 0 and drawn[-1] == pytest.approx(100 * (answers["mask"][-1] / answers["mask"][0] - 1))
 
 
 def test_the_live_figure(tuner):
