@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +171,18 @@ def conditional(report: dict) -> list[str]:
     for entry in report["rows"]:
         values = [entry[who][key] for key in ("mask_iou", "depth_rmse_std") for who in ("conditional", "dedicated")]
         lines.append(row(entry["name"], *values))
+    first, last = report["shares"][0], report["shares"][-1]
+    lines += [
+        "",
+        f"How the loss of each term answers when its own weight grows from {first:.0%} to {last:.0%} of all weights, and how many of the "
+        f"{len(report['shares']) - 1} steps of that way lower it:",
+        "",
+        row("term", *(head for name in report["answers"] for head in (name, "steps"))),
+        row(*["---"] * (1 + 2 * len(report["answers"]))),
+    ]
+    for term in next(iter(report["answers"].values())):
+        values = [terms[term] for terms in report["answers"].values()]
+        lines.append(row(term, *(cell for v in values for cell in (f"{v[-1] / v[0] - 1:+.1%}", sum(b <= a for a, b in pairwise(v))))))
     return lines
 
 

@@ -212,10 +212,12 @@ def tuning(record: Sequence[dict], history: Sequence[dict], picture: np.ndarray)
         weights.step(steps, [row[key] for row in shown], where="post", color=TERM_COLOURS.get(name, "#333333"), lw=1.5, label=name)
     epochs = range(1, len(history) + 1)
     scores.plot(epochs, [row["mask_iou"] for row in history], marker=".", color="#0072b2", label="mask IoU")
-    scores.plot(epochs, [row["depth_rmse_std"] for row in history], marker=".", color="#d55e00", label="depth RMSE / std")
+    top = 1.3  # the first epochs' errors, far above 1, would press the rest flat; they are drawn at the edge
+    errors = [min(row["depth_rmse_std"], top) for row in history]
+    scores.plot(epochs, errors, marker=".", color="#d55e00", label="depth RMSE / std", clip_on=False)
     terms.set(title="raw terms", yscale="log" if record else "linear")
     weights.set(title="weights in force", xlabel="step", ylim=(0, None))
-    scores.set(title="validation", xlabel="epoch", ylim=(0, 1.3))
+    scores.set(title="validation", xlabel="epoch", ylim=(0, top))
     for ax in (terms, weights, scores):
         ax.grid(alpha=0.3)
         if ax.get_legend_handles_labels()[0]:

@@ -174,5 +174,6 @@ def test_the_conditional_network_is_compared_with_dedicated_ones(tmp_path):
     table = json.loads((tmp_path / "table.json").read_text())
     rows = table["rows"]
     assert all(len(v) == len(table["shares"]) for terms in table["answers"].values() for v in terms.values())
+    assert len(report.conditional(table)) >= len(rows) + 4
     assert len(rows) >= 3 and all(0 <= row[who]["mask_iou"] <= 1 for row in rows for who in ("conditional", "dedicated"))
     assert training.load_weights(tmp_path / "run/conditional.safetensors").config.conditional
