@@ -12,9 +12,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from train_shipped import Stage, minutes, train
+from train_shipped import STAGES, Stage, minutes, train
 
-from eva_helpers import assets, dataset, metrics
+from eva_helpers import assets, dataset, metrics, training
 from eva_helpers.folders import put
 from eva_helpers.losses import LossWeights
 
@@ -49,19 +49,34 @@ def score(net, catalogue: assets.Catalogue, count: int) -> dict[str, dict]:
     return result
 
 
+def shipped(folder: Path, catalogue: assets.Catalogue, count: int) -> dict[str, dict]:
+    """What the shipped training, which `make train` left in `folder`, was worth after each of its stages."""
+    results, stages = {}, STAGES["full"]
+    for number, stage in enumerate(stages, 1):
+        net = training.load_weights(folder / stage.name / "last.safetensors")
+        results[f"shipped, after its stage {stage.name}"] = {"minutes": minutes(folder, stages[:number])} | score(net, catalogue, count)
+    return results
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--share", type=float, default=1.0, help="of the samples; less for a quick look")
     parser.add_argument("--count", type=int, default=256, help="validation composites of each size")
-    parser.add_argument("--json", type=Path, default=RESULTS)
+    parser.add_argument("--json", type=Path, default=RESULTS, help="plans that stand in it are not trained again")
+    parser.add_argument("--shipped", type=Path, metavar="FOLDER", help="also score the stages of `make train` in it, such as runs/train")
     options = parser.parse_args()
-    catalogue, results = assets.load_catalogue(), {}
+    catalogue, stored = assets.load_catalogue(), json.loads(options.json.read_text()) if options.json.exists() else {}
+    results = stored["plans"] if stored.get("count") == options.count else {}
     for name, plan in PLANS.items():
+        if name in results:
+            continue
         stages = shortened(plan, options.share)
         with tempfile.TemporaryDirectory() as folder:
             net = train(catalogue, stages, Path(folder), LossWeights(), workers=0, seed=0)
             results[name] = {"minutes": minutes(Path(folder), stages)} | score(net, catalogue, options.count)
         print(name, results[name], flush=True)
+    if options.shipped:
+        results |= shipped(options.shipped, catalogue, options.count)
     put(options.json, (json.dumps({"count": options.count, "plans": results}, indent=1) + "\n").encode())
     return 0
 

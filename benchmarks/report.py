@@ -136,7 +136,12 @@ def progressive(report: dict) -> list[str]:
     """Small photos first, or one size all along."""
     first = next(iter(report["plans"].values()))
     sizes = [name for name in first if name != "minutes"]
-    lines = ["The shipped recipe in small, about the same time each way (validation split, capture differences at strength 1):", ""]
+    lines = [
+        "Small photos first? The shipped recipe in small, about the same time each way, and the shipped training itself after each of its "
+        "stages (validation split, capture differences at strength 1). Mixed sizes come last because large photos, and depth on them, gain "
+        "by them in the end; small photos lose:",
+        "",
+    ]
     lines += [row("sizes", "minutes", *(f"{what}, {size}" for size in sizes for what in ("mask IoU", "depth RMSE / std")))]
     lines += [row(*["---"] * (2 + 2 * len(sizes)))]
     for name, values in report["plans"].items():

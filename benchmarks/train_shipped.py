@@ -1,7 +1,6 @@
 """Train the weights that the project ships, from nothing, on the embedded park alone: `make train`.
 
-Progressive size: most steps at 64 px, where they are cheap, then mixed sizes up to 224 px, so that one network serves them all. Mixed
-sizes cost small photos what they give large ones; a little more training at 64 px, averaged with the weights before it, gives both.
+Progressive size: most steps at 64 px, where they are cheap, then mixed sizes up to 224 px, so that one network serves them all.
 Can be stopped at any time and started again: every stage resumes after its last epoch. Results go to `runs/train/`; only
 `--ship` writes into `assets/weights/`.
 """
@@ -9,7 +8,6 @@ Can be stopped at any time and started again: every stage resumes after its last
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import platform
 import subprocess
@@ -36,29 +34,20 @@ EVALUATED = 384  # fixed composites per quadrant and size
 
 @dataclass(frozen=True)
 class Stage:
-    """One training: `parts` maps the side in px to (batch size, samples an epoch).
-
-    Of its weights `share` is kept, the rest are those it began with (an average of weights, Wortsman et al., 2022, "WiSE-FT").
-    """
+    """One training: `parts` maps the side in px to (batch size, samples an epoch)."""
 
     name: str
     parts: dict[int, tuple[int, int]]
     epochs: int
     lr: float
-    share: float = 1.0
 
 
 STAGES = {
     "full": (
         Stage("64px", {64: (16, 16384)}, epochs=8, lr=3e-3),
         Stage("mixed", {64: (16, 3072), 128: (8, 1800), 224: (4, 1400)}, epochs=8, lr=2e-3),
-        Stage("small-again", {64: (16, 6144)}, epochs=4, lr=2e-3, share=0.6),
     ),
-    "smoke": (
-        Stage("64px", {64: (8, 16)}, 1, 1e-3),
-        Stage("mixed", {64: (8, 8), 96: (4, 8)}, 1, 1e-3),
-        Stage("small-again", {64: (8, 8)}, 1, 1e-3, share=0.5),
-    ),
+    "smoke": (Stage("64px", {64: (8, 16)}, 1, 1e-3), Stage("mixed", {64: (8, 8), 96: (4, 8)}, 1, 1e-3)),
 }
 
 
@@ -97,7 +86,7 @@ def loaders(catalogue: assets.Catalogue, stage: Stage, workers: int, seed: int) 
 def train(
     catalogue: assets.Catalogue, stages: tuple[Stage, ...], folder: Path, weights: LossWeights, workers: int, seed: int
 ) -> MaskDepthNet:
-    """All stages, each from the last weights of the one before; returns the last."""
+    """All stages, each from the last weights of the one before; returns the last stage's best on validation."""
     net = None
     for number, stage in enumerate(stages):
         size = max(stage.parts)
@@ -105,7 +94,6 @@ def train(
         validation = dataset.loader(dataset.fixed_sample(held, 192 if size < 128 else 96, seed), 32)
         torch.manual_seed(seed)
         net = net.train() if net else MaskDepthNet(ModelConfig())
-        before = copy.deepcopy(net)  # the trainer loads a resumed state into the network itself
         config = training.TrainingConfig(epochs=stage.epochs, lr=stage.lr, ema=0.998, seed=seed + number)
         batches = loaders(catalogue, stage, workers, seed)
         print(f"stage {stage.name}: {stage.epochs} epochs of {len(batches)} steps, sizes {', '.join(map(str, stage.parts))} px", flush=True)
@@ -113,15 +101,8 @@ def train(
             net, batches, validation, folder / stage.name, config, weights, z_near=catalogue.z_near, resume=True, say=say
         )
         trainer.fit()
-        net = averaged(before, training.load_weights(folder / stage.name / "last.safetensors"), stage.share)
-    return net
-
-
-def averaged(before: MaskDepthNet, after: MaskDepthNet, share: float) -> MaskDepthNet:
-    """`share` of the weights of `after` and the rest of `before`; running statistics with them, counters as they are after."""
-    old = before.state_dict()
-    after.load_state_dict({k: torch.lerp(old[k].cpu(), v, share) if v.is_floating_point() else v for k, v in after.state_dict().items()})
-    return after
+        net = training.load_weights(folder / stage.name / "last.safetensors")
+    return training.load_weights(folder / stages[-1].name / "best.safetensors")
 
 
 def say(line: str) -> None:

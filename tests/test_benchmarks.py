@@ -1,6 +1,7 @@
 """The commands in benchmarks/ do what they say, at toy size; the figures themselves are not tested."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -122,6 +123,15 @@ def test_small_photos_first_is_compared_at_every_size(tmp_path):
     result = json.loads((tmp_path / "progressive.json").read_text())
     assert len(result["plans"]) == 3
     assert all(0 <= plan[size]["mask_iou"] <= 1 for plan in result["plans"].values() for size in ("64 px", "224 px"))
+    for stage in ("64px", "mixed"):
+        (tmp_path / "train" / stage).mkdir(parents=True)
+        shutil.copy(assets.WEIGHTS, tmp_path / "train" / stage / "last.safetensors")
+        (tmp_path / "train" / stage / "history.jsonl").write_text('{"seconds": 60}\n')
+    more = ("--count", 4, "--json", tmp_path / "progressive.json", "--shipped", tmp_path / "train")
+    done = command("progressive.py", *more)
+    assert done.returncode == 0 and "epoch" not in done.stdout, "what is stored is not trained again"
+    result = json.loads((tmp_path / "progressive.json").read_text())
+    assert result["plans"]["shipped, after its stage mixed"]["minutes"] == 2 and len(result["plans"]) == 5
     table = "\n".join(report.progressive(result))
     assert all(f"{plan['224 px']['depth_rmse_std']:.3f}" in table and name in table for name, plan in result["plans"].items())
 
