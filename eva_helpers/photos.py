@@ -111,7 +111,8 @@ def of_datasets(root: str | os.PathLike, download: bool = True, limit: int = 500
     """
     from torchvision import datasets
 
-    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)  # an archive must not write outside its folder
+    if hasattr(tarfile, "data_filter"):  # Python 3.11.4 and later: an archive must not write outside its folder
+        tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
     root = Path(root)
     try:
         pets = _whole(root, ("oxford-iiit-pet/images", "oxford-iiit-pet/annotations"), download, lambda fetch: datasets.OxfordIIITPet(
