@@ -401,7 +401,7 @@ def preview_panel(net: torch.nn.Module, examples: dict[str, torch.Tensor], rows:
         if here is not None:
             panel.chart.value = png(ringed(drawn, places[here]))
         for number, point in enumerate(points):
-            point.icon = "crosshairs" if number == here else ""
+            point.layout.border = "2px solid #d55e00" if number == here else ""  # an icon would push the figures out
 
     def jump(row: dict) -> Callable:
         def go() -> None:

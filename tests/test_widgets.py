@@ -250,7 +250,7 @@ def test_the_preview_panel_follows_sliders_and_points(conditional, examples, tin
     charts.add(panel.chart.value)
     assert len(charts) == 2, "the ring moves with the sliders"
     assert len(seen) == 3 and not panel.errors
-    assert [number for number, point in enumerate(points) if point.icon] == [5], "the point of the sliders is marked, no other"
+    assert [number for number, point in enumerate(points) if point.layout.border_top] == [5], "the point of the sliders is marked, no other"
     assert [panel.sliders[name].value for name in ("mask", "ssim")] == pytest.approx(
         [rows[5]["weights"].mask, rows[5]["weights"].ssim], abs=1e-6
     )
