@@ -185,8 +185,8 @@ def condition(weights: LossWeights) -> Tensor:
 def drawn_weights(rng: np.random.Generator, usual: LossWeights) -> tuple[LossWeights, LossWeights]:
     """A random `normalised` weighting and its mirror, in which what counts n times as much counts 1/n times; the rest is `usual`.
 
-    Mask, SSIM, edges and L1 are even in the logarithm, the mask over the widest range. In mirrored pairs, because what is common to all
-    weightings then pulls a network's answer to the one as much as to its mirror, and does not tilt it.
+    Mask, SSIM, edges and L1 are even in the logarithm, the mask over the widest range. In mirrored pairs, meant to let what is
+    common to all weightings pull a network's answer to the one as much as to its mirror.
     """
     ratios, rest = rng.uniform(-1, 1, 4) * (5, 3, 3, 3), normalised(usual)
 
