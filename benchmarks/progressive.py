@@ -65,8 +65,16 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=RESULTS, help="plans that stand in it are not trained again")
     parser.add_argument("--shipped", type=Path, metavar="FOLDER", help="also score the stages of `make train` in it, such as runs/train")
     options = parser.parse_args()
-    catalogue, stored = assets.load_catalogue(), json.loads(options.json.read_text()) if options.json.exists() else {}
-    results = stored["plans"] if stored.get("count") == options.count else {}
+    settings = {"count": options.count, "share": options.share}
+    stored = json.loads(options.json.read_text()) if options.json.exists() else settings
+    if {key: stored[key] for key in settings} != settings:
+        print(f"error: {options.json} was made with another --count or --share: remove it, or give another --json.", file=sys.stderr)
+        return 2
+    catalogue, results = assets.load_catalogue(), stored.get("plans", {})
+
+    def write() -> None:
+        put(options.json, (json.dumps(settings | {"plans": results}, indent=1) + "\n").encode())
+
     for name, plan in PLANS.items():
         if name in results:
             continue
@@ -74,10 +82,11 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             net = train(catalogue, stages, Path(folder), LossWeights(), workers=0, seed=0)
             results[name] = {"minutes": minutes(Path(folder), stages)} | score(net, catalogue, options.count)
+        write()  # a run that is stopped meanwhile loses none
         print(name, results[name], flush=True)
     if options.shipped:
         results |= shipped(options.shipped, catalogue, options.count)
-    put(options.json, (json.dumps({"count": options.count, "plans": results}, indent=1) + "\n").encode())
+        write()
     return 0
 
 

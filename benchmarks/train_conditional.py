@@ -32,10 +32,14 @@ DEDICATED = {  # name -> weighting; Dice counts as much as BCE everywhere
 }
 
 
+def training_pairs(catalogue: assets.Catalogue) -> dataset.CompositeDataset:
+    """What all of these networks are trained on."""
+    return dataset.CompositeDataset(catalogue, size=SIZE, augment=True, **DATA)
+
+
 def train(catalogue, net, kind, folder: Path, weights: LossWeights, epochs: int, samples: int, validation: list) -> training.Trainer:
     """One training with its own folder; resumes."""
-    pairs = dataset.CompositeDataset(catalogue, size=SIZE, augment=True, **DATA)
-    loader = dataset.loader(pairs, BATCH, samples=samples, seed=0)
+    loader = dataset.loader(training_pairs(catalogue), BATCH, samples=samples, seed=0)
     config = training.TrainingConfig(epochs=epochs, lr=LR, ema=EMA, seed=0)
     trainer = kind(net, loader, validation, folder, config, weights, z_near=catalogue.z_near, resume=True, say=say)
     trainer.fit()
@@ -64,9 +68,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.ship:
         training.save_weights(trainer.averaged.module, TARGET, half=True)
     conditional = training.load_weights(options.out / TARGET.name)
-    seen = dataset.CompositeDataset(catalogue, size=SIZE, augment=True, **DATA)
+    seen = dataset.fixed_sample(training_pairs(catalogue), ANSWERING * options.validation, 0)
     pairs = {
-        "training pairs": list(dataset.loader(dataset.fixed_sample(seen, ANSWERING * options.validation, 0), 64)),
+        "training pairs": list(dataset.loader(seen, 64)),
         "validation pairs": validation,
     }
     answers = {name: widgets.responses(conditional, batches) for name, batches in pairs.items()}
@@ -86,8 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
         for key in ("mask_iou", "depth_rmse_std"):
             change = answer[key] / max(dedicated[key], 1e-9) - 1
             say(f"{name:<18}{key:<16} conditional {answer[key]:.4f}   dedicated {dedicated[key]:.4f}   {change:+.1%}")
-    settings = {"epochs": options.epochs, "samples": options.samples, "size": SIZE, "data": DATA, "commit": made_at}
-    settings |= {"lr": LR, "ema": EMA}
+    settings = {"epochs": options.epochs, "samples": options.samples, "size": SIZE, "data": DATA, "commit": made_at, "lr": LR, "ema": EMA}
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps({"settings": settings, "rows": rows, "shares": widgets.SHARES, "answers": answers}, indent=1) + "\n")
     return 0

@@ -211,7 +211,7 @@ def emphasised(weights: LossWeights, term: str, share: float) -> LossWeights:
     parts = {name: share if name == term else part * rest for name, part in parts.items()}
     depth = 1 - parts["mask"]
     inner = {name: parts[name] / depth for name in CONDITIONED[1:]}
-    return normalised(replace(weights, mask=parts["mask"], depth=depth, **inner))
+    return replace(normalised(weights), mask=parts["mask"], depth=depth, **inner)
 
 
 def normalised(weights: LossWeights) -> LossWeights:

@@ -129,6 +129,8 @@ def test_small_photos_first_is_compared_at_every_size(tmp_path):
         (tmp_path / "train" / stage / "history.jsonl").write_text('{"seconds": 60}\n')
     more = ("--count", 4, "--json", tmp_path / "progressive.json", "--shipped", tmp_path / "train")
     done = command("progressive.py", *more)
+    assert done.returncode == 2 and "another --count or --share" in done.stderr
+    done = command("progressive.py", *more, "--share", 0.001)
     assert done.returncode == 0 and "epoch" not in done.stdout, "what is stored is not trained again"
     result = json.loads((tmp_path / "progressive.json").read_text())
     assert result["plans"]["shipped, after its stage mixed"]["minutes"] == 2 and len(result["plans"]) == 5
@@ -184,6 +186,8 @@ def test_the_conditional_network_is_compared_with_dedicated_ones(tmp_path):
     table = json.loads((tmp_path / "table.json").read_text())
     rows = table["rows"]
     assert all(len(v) == len(table["shares"]) for terms in table["answers"].values() for v in terms.values())
-    assert len(report.conditional(table)) >= len(rows) + 4
+    lines, training_pairs = report.conditional(table), table["answers"]["training pairs"]["edge"]
+    assert [line.count("|") for line in lines if line.startswith("| edge |")] == [6]
+    assert any(line.startswith(f"| edge | {training_pairs[-1] / training_pairs[0] - 1:+.1%} |") for line in lines)
     assert len(rows) >= 3 and all(0 <= row[who]["mask_iou"] <= 1 for row in rows for who in ("conditional", "dedicated"))
     assert training.load_weights(tmp_path / "run/conditional.safetensors").config.conditional

@@ -181,6 +181,11 @@ def test_a_mosaic_shows_what_it_says(examples):
 def test_the_tradeoff_of_every_weighting(conditional, examples, tiny):
     rows = widgets.tradeoff(conditional, [examples], tiny.z_near, widgets.simplex((0.1, 0.9)))
     assert len(rows) == 8 and len({row["depth_rmse_std"] for row in rows}) > 1
+    with torch.no_grad():
+        mask_logits, depth = conditional(examples["background"], examples["image"], losses.condition(rows[3]["weights"]))
+    assert rows[3]["mask_iou"] == pytest.approx(metrics.iou(mask_logits.sigmoid(), examples["mask"]).mean().item(), abs=0.02)
+    rmse = metrics.depth_metrics(depth, examples["depth"], tiny.z_near)["rmse"].mean().item()
+    assert rows[3]["depth_rmse"] == pytest.approx(rmse, abs=0.005), "each row is of its own weighting"
     figure = plots.tradeoff(rows, rows[0])
     assert len(figure.axes[0].collections) == 2
 
