@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from train_shipped import STAGES, Stage, minutes, train
@@ -33,8 +34,8 @@ PLANS = {  # samples are chosen so that on two cores all take about as long
 def shortened(stages: tuple[Stage, ...], share: float) -> tuple[Stage, ...]:
     """The same stages with a share of their samples, at least one batch of each size."""
     return tuple(
-        Stage(s.name, {size: (batch, max(batch, round(samples * share))) for size, (batch, samples) in s.parts.items()}, s.epochs, s.lr)
-        for s in stages
+        replace(stage, parts={size: (batch, max(batch, round(samples * share))) for size, (batch, samples) in stage.parts.items()})
+        for stage in stages
     )
 
 
@@ -50,9 +51,11 @@ def score(net, catalogue: assets.Catalogue, count: int) -> dict[str, dict]:
 
 
 def shipped(folder: Path, catalogue: assets.Catalogue, count: int) -> dict[str, dict]:
-    """What the shipped training, which `make train` left in `folder`, was worth after each of its stages."""
+    """What the shipped training, which `make train` left in `folder`, was worth after each of the stages that are there."""
     results, stages = {}, STAGES["full"]
     for number, stage in enumerate(stages, 1):
+        if not (folder / stage.name).is_dir():  # trained before `--further`
+            continue
         net = training.load_weights(folder / stage.name / "last.safetensors")
         results[f"shipped, after its stage {stage.name}"] = {"minutes": minutes(folder, stages[:number])} | score(net, catalogue, count)
     return results

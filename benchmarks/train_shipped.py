@@ -1,8 +1,9 @@
 """Train the weights that the project ships, from nothing, on the embedded park alone: `make train`.
 
-Progressive size: most steps at 64 px, where they are cheap, then mixed sizes up to 224 px, so that one network serves them all.
-Can be stopped at any time and started again: every stage resumes after its last epoch. Results go to `runs/train/`; only
-`--ship` writes into `assets/weights/`.
+Progressive size: most steps at 64 px, where they are cheap, then mixed sizes up to 224 px, so that one network serves them all; in the
+last stage large photos get a mask decoder and normalisations of their own. Can be stopped at any time and started again: every
+stage resumes after its last epoch. `--further` starts with the shipped weights and trains only the stages that they have not had. Results
+go to `runs/train/`; only `--ship` writes into `assets/weights/`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,9 +22,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from eva_helpers import assets, dataset, evaluate, training, widgets
-from eva_helpers.images import command_line
+from eva_helpers.images import InputError, command_line
 from eva_helpers.losses import LossWeights
-from eva_helpers.model import MaskDepthNet, ModelConfig, parameters
+from eva_helpers.model import MaskDepthNet, ModelConfig, parameters, with_sizes
 
 STRENGTH = 1.25  # of the capture differences: a margin above the 1.0 that is tested
 EMPTY = 0.08  # share of pairs without an object: the mask must learn to stay empty
@@ -34,20 +36,26 @@ EVALUATED = 384  # fixed composites per quadrant and size
 
 @dataclass(frozen=True)
 class Stage:
-    """One training: `parts` maps the side in px to (batch size, samples an epoch)."""
+    """One training: `parts` maps the side in px to (batch size, samples an epoch); `sized` as in ModelConfig."""
 
     name: str
     parts: dict[int, tuple[int, int]]
     epochs: int
     lr: float
+    sized: bool = False
 
 
 STAGES = {
     "full": (
         Stage("64px", {64: (16, 16384)}, epochs=8, lr=3e-3),
         Stage("mixed", {64: (16, 3072), 128: (8, 1800), 224: (4, 1400)}, epochs=8, lr=2e-3),
+        Stage("sized", {64: (16, 6144), 128: (8, 1800), 224: (4, 1400)}, epochs=15, lr=2e-3, sized=True),
     ),
-    "smoke": (Stage("64px", {64: (8, 16)}, 1, 1e-3), Stage("mixed", {64: (8, 8), 96: (4, 8)}, 1, 1e-3)),
+    "smoke": (
+        Stage("64px", {64: (8, 16)}, 1, 1e-3),
+        Stage("mixed", {64: (8, 8), 96: (4, 8)}, 1, 1e-3),
+        Stage("sized", {64: (8, 8), 96: (4, 8)}, 1, 1e-3, sized=True),
+    ),
 }
 
 
@@ -84,16 +92,23 @@ def loaders(catalogue: assets.Catalogue, stage: Stage, workers: int, seed: int) 
 
 
 def train(
-    catalogue: assets.Catalogue, stages: tuple[Stage, ...], folder: Path, weights: LossWeights, workers: int, seed: int
+    catalogue: assets.Catalogue,
+    stages: tuple[Stage, ...],
+    folder: Path,
+    weights: LossWeights,
+    workers: int,
+    seed: int,
+    net: MaskDepthNet | None = None,
 ) -> MaskDepthNet:
-    """All stages, each from the last weights of the one before; returns the last stage's best on validation."""
-    net = None
+    """All stages, the first from `net` or from nothing, each from the last weights of the one before; returns the last one's best."""
     for number, stage in enumerate(stages):
         size = max(stage.parts)
         held = dataset.CompositeDataset(catalogue, "validation", "validation", size=size, strength=1.0, seed=seed)
         validation = dataset.loader(dataset.fixed_sample(held, 192 if size < 128 else 96, seed), 32)
         torch.manual_seed(seed)
         net = net.train() if net else MaskDepthNet(ModelConfig())
+        if stage.sized and not net.config.sized:
+            net = with_sizes(net)
         config = training.TrainingConfig(epochs=stage.epochs, lr=stage.lr, ema=0.998, seed=seed + number)
         batches = loaders(catalogue, stage, workers, seed)
         print(f"stage {stage.name}: {stage.epochs} epochs of {len(batches)} steps, sizes {', '.join(map(str, stage.parts))} px", flush=True)
@@ -129,10 +144,29 @@ def started_at(folder: Path, now: str) -> str:
     return path.read_text().strip()
 
 
+def earlier(folder: Path, stages: tuple[Stage, ...]) -> Path:
+    """Where `--further` keeps the weights it started from, with their card: the shipped ones as they were when `folder` was begun.
+
+    Raises:
+        InputError: the shipped weights have had all stages.
+    """
+    path = folder / "earlier.safetensors"
+    if not path.exists():
+        if len(json.loads(assets.WEIGHTS.with_suffix(".json").read_text())["stages"]) >= len(stages):
+            raise InputError(f"{assets.WEIGHTS} has had all {len(stages)} stages: train from nothing, without --further.")
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(assets.WEIGHTS.with_suffix(".json"), path.with_suffix(".json"))
+        shutil.copy(assets.WEIGHTS, path)
+    return path
+
+
 def minutes(folder: Path, stages: tuple[Stage, ...]) -> float:
-    """What all training epochs took, interruptions and validation apart."""
+    """What all training epochs took, interruptions and validation apart; with those before `--further`."""
+    path = folder / "earlier.json"
+    before = json.loads(path.read_text()) if path.exists() else {"minutes": 0, "stages": []}
+    stages = stages[len(before["stages"]) :]
     rows = [json.loads(line) for stage in stages for line in (folder / stage.name / "history.jsonl").read_text().splitlines()]
-    return round(sum(row["seconds"] for row in rows) / 60, 1)
+    return round(before["minutes"] + sum(row["seconds"] for row in rows) / 60, 1)
 
 
 def card(catalogue: assets.Catalogue, stages: tuple[Stage, ...], net: MaskDepthNet, report: dict, options: argparse.Namespace) -> dict:
@@ -169,12 +203,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=0, help="loader processes; on two cores the training needs both itself")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--weighting", metavar="JSON", help="loss weights, such as notebook 06 saves")
+    parser.add_argument("--further", action="store_true", help="start with the shipped weights: only the stages that they have not had")
     parser.add_argument("--ship", action="store_true", help="also write assets/weights/small.safetensors and .json")
     options = parser.parse_args(arguments)
     options.out = options.out or assets.ROOT / "runs" / ("train" + (f"-{Path(options.weighting).stem}" if options.weighting else ""))
     options.commit, options.weights = commit(), widgets.read_weights(options.weighting) if options.weighting else LossWeights()
-    options.started, catalogue, stages = started_at(options.out, options.commit), assets.load_catalogue(), STAGES[options.profile]
-    net = train(catalogue, stages, options.out, options.weights, options.workers, options.seed)
+    catalogue, stages = assets.load_catalogue(), STAGES[options.profile]
+    path = earlier(options.out, stages) if options.further else None
+    options.started = started_at(options.out, options.commit)
+    net, rest = None, stages
+    if path:
+        before = json.loads(path.with_suffix(".json").read_text())
+        net, rest = training.load_weights(path), stages[len(before["stages"]) :]
+        options.started = f"{before['commit']}, stage {rest[0].name} {options.started}"
+    net = train(catalogue, rest, options.out, options.weights, options.workers, options.seed, net)
     sizes, count = ((64, 224), EVALUATED) if options.profile == "full" else ((64,), 16)
     print(f"trained in {minutes(options.out, stages)} minutes; evaluating", flush=True)
     report = evaluate.report(net, catalogue, sizes, count, options.seed)

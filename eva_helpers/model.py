@@ -7,7 +7,8 @@ outline. Everything is convolutional; maps are resized to the skip's size, so an
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ from eva_helpers.matching import match
 SMALLEST = 32
 DEPTH_DETAIL = 12  # channels of the depth decoder at full resolution: depth has few fine outlines
 DEPTH_WIDTH = 64  # px at which the depth decoder sees the photos
+LARGE = 96  # px (the square root of the area) from which a photo is a large one (see `Sized`)
 CONDITIONS = 4  # loss weights that a conditional network takes: mask, ssim, edge, l1
 LEAST_WEIGHT = 1e-3  # smaller ones, and none, are alike to it
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, so that pretrained encoders see what they expect
@@ -44,6 +46,7 @@ class ModelConfig:
         matched: whether the background is first made as alike to the image as exposure and camera shake allow (`matching.match`).
         coordinates: whether the depth decoder is told where in the frame a place is.
         layered: whether the depth is a scene's, and in front of it the object's where the mask is (see `MaskDepthNet`).
+        sized: whether large photos have normalisations of the encoder, and a mask decoder, of their own (see `Sized`).
         conditional: whether the loss weights are an input of the network (`ConditionalNet`).
         cross_talk: whether the depth's full-resolution layer also sees the predicted mask.
         pretrained: load torchvision's ImageNet weights into a resnet encoder (a download, hence never unasked).
@@ -59,6 +62,7 @@ class ModelConfig:
     matched: bool = True
     coordinates: bool = True
     layered: bool = True
+    sized: bool = False
     cross_talk: bool = False
     conditional: bool = False
     pretrained: bool = False
@@ -77,6 +81,28 @@ class ModelConfig:
 def conv_bn(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     """Convolution and batch norm, no activation."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs))
+
+
+class Sized(nn.Module):
+    """Two copies of a layer, one for small photos and one for large ones (Yu et al., 2019, "Slimmable Neural Networks", switch their
+    normalisations by width in this way).
+
+    In a large photo the same tree is smoother and the same outline a smaller share of all pixels: what a filter answers is distributed
+    otherwise, and one normalisation for both is right for neither.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.small, self.large = layer, deepcopy(layer)
+        self.is_large = False  # set by MaskDepthNet before every pass
+
+    def forward(self, *inputs: Tensor | list[Tensor]) -> Tensor:
+        return (self.large if self.is_large else self.small)(*inputs)
+
+
+def norms(module: nn.Module) -> list[str]:
+    """Names of all normalisations of `module`."""
+    return [name for name, layer in module.named_modules() if isinstance(layer, nn.BatchNorm2d)]
 
 
 class ResidualBlock(nn.Module):
@@ -238,6 +264,10 @@ class MaskDepthNet(nn.Module):
         self.mask_decoder = Decoder(skips, config.decoder, config.detail, config.detail_layers)
         guides, maps = 10 if config.cross_talk else 9, 2 if config.layered else 1
         self.depth_decoder = Decoder(skips, config.decoder, DEPTH_DETAIL, 1, guides, config.coordinates, maps)
+        if config.sized:
+            for name in norms(self.encoder):
+                self.encoder.set_submodule(name, Sized(self.encoder.get_submodule(name)))
+            self.mask_decoder = Sized(self.mask_decoder)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
 
@@ -255,10 +285,12 @@ class MaskDepthNet(nn.Module):
         check_photos(background, image)
         if self.config.matched:
             background = match(background, image)
+        self._expect(image.shape[2] * image.shape[3] >= LARGE**2)
         skips, photos = self.features(background, image)
         mask_logits = self.mask_decoder(skips, photos)
         small = standard_size(*image.shape[2:])
         if small != image.shape[2:]:
+            self._expect(large=False)
             skips, _ = self.features(*(F.interpolate(photo, size=small, mode="area") for photo in (background, image)))
         # float32: bf16 keeps three digits only, and far away the depth is 0.02 +- 0.001
         mask_logits = mask_logits.float()
@@ -271,13 +303,25 @@ class MaskDepthNet(nn.Module):
             depth = scene + mask * (1 - scene) * before
         return mask_logits, depth
 
+    def _expect(self, large: bool) -> None:
+        for layer in self.modules():
+            if isinstance(layer, Sized):
+                layer.is_large = large
+
+
+def with_sizes(net: MaskDepthNet) -> MaskDepthNet:
+    """The same network, `sized`: at first both copies of what is doubled are that network's, and so are all answers."""
+    twin, weights = MaskDepthNet(replace(net.config, sized=True)), net.state_dict()
+    twin.load_state_dict({name: weights[name.replace(".small.", ".").replace(".large.", ".")] for name in twin.state_dict()})
+    return twin.train(net.training)
+
 
 class FiLM(nn.Module):
     """A normalisation layer whose output is scaled and shifted per channel by a code (Perez et al., 2018); code 0 leaves it as it was."""
 
-    def __init__(self, norm: nn.BatchNorm2d, hidden: int) -> None:
+    def __init__(self, norm: nn.BatchNorm2d | Sized, channels: int, hidden: int) -> None:
         super().__init__()
-        self.norm, self.to_film = norm, nn.Linear(hidden, 2 * norm.num_features)
+        self.norm, self.to_film = norm, nn.Linear(hidden, 2 * channels)
         nn.init.zeros_(self.to_film.weight)
         nn.init.zeros_(self.to_film.bias)
         self.code: Tensor | None = None  # (B, hidden), set by ConditionalNet before every pass
@@ -308,10 +352,11 @@ class ConditionalNet(MaskDepthNet):
         # tanh, not ReLU: a code of zeros would never change again, and the network would listen no more
         self.embed = nn.Sequential(nn.Linear(CONDITIONS, self.HIDDEN), nn.Tanh(), nn.Linear(self.HIDDEN, self.HIDDEN), nn.Tanh())
         for stage in self.encoder.stages:  # the last normalisation of each, in every kind of encoder
-            name = [name for name, layer in stage.named_modules() if isinstance(layer, nn.BatchNorm2d)][-1]
-            stage.set_submodule(name, FiLM(stage.get_submodule(name), self.HIDDEN))
+            name = norms(stage)[-1]
+            channels, name = stage.get_submodule(name).num_features, name.removesuffix(".large")
+            stage.set_submodule(name, FiLM(stage.get_submodule(name), channels, self.HIDDEN))
         for up in self.depth_decoder.ups:
-            up.norm = FiLM(up.norm, self.HIDDEN)
+            up.norm = FiLM(up.norm, up.norm.num_features, self.HIDDEN)
         self.register_buffer("usual", torch.full((CONDITIONS,), 1 / CONDITIONS))
 
     def forward(self, background: Tensor, image: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from PIL import Image
 
 from eva_helpers import assets, evaluate, training, widgets
 from eva_helpers.losses import LossWeights
-from eva_helpers.model import ModelConfig, receptive_field
+from eva_helpers.model import MaskDepthNet, ModelConfig, receptive_field
 
+TINY = ModelConfig(widths=(8, 8, 8, 8, 8), blocks=(1, 1, 1, 1, 1), decoder=(8, 8, 8, 8), detail=4)
 FOLDER = assets.ROOT / "benchmarks"
 
 
@@ -59,6 +61,25 @@ def test_training_the_shipped_weights_resumes(tmp_path):
     later = json.loads((out / "small.json").read_text())
     assert later["commit"] == "an older one" and later["evaluated_at"] == card["evaluated_at"]
     assert again.returncode == 0 and "resumed" in again.stdout and again.stdout.count("epoch   1/1") == 0
+    assert net.config.sized and [stage["name"] for stage in card["stages"]] == ["64px", "mixed", "sized"]
+
+
+def test_the_shipped_weights_are_trained_further(tmp_path, monkeypatch, capfd):
+    """Only the stages that they have not had, from them; and what was shipped when it began counts, even when it is resumed later."""
+    shipped, out = tmp_path / "shipped.safetensors", tmp_path / "train"
+    training.save_weights(MaskDepthNet(TINY), shipped)
+    had = {"stages": [{"name": "64px"}, {"name": "mixed"}], "minutes": 50, "commit": "before"}
+    shipped.with_suffix(".json").write_text(json.dumps(had))
+    monkeypatch.setattr(train_shipped.assets, "WEIGHTS", shipped)
+    further = ["--profile", "smoke", "--further", "--out", str(out)]
+    for _ in range(2):
+        assert train_shipped.main([*further, "--ship"]) == 0
+        card, printed = json.loads((out / "shipped.json").read_text()), capfd.readouterr().out
+        assert (out / "sized").is_dir() and not (out / "mixed").exists() and "stage mixed" not in printed
+        assert card["minutes"] >= 50 and card["commit"].startswith("before, stage sized ") and len(card["stages"]) == 3
+        assert training.load_weights(shipped).config == replace(TINY, sized=True)
+    assert train_shipped.main([*further[:-1], str(tmp_path / "another")]) == 2
+    assert "has had all 3 stages" in capfd.readouterr().err and not (tmp_path / "another").exists()
 
 
 def test_shipped_weights_have_a_card_that_fits():

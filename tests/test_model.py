@@ -9,6 +9,10 @@ from eva_helpers.model import CONDITIONS, ConditionalNet, FiLM, ModelConfig
 TINY = ModelConfig(widths=(8, 8, 8, 8, 8), blocks=(1, 1, 1, 1, 1), decoder=(8, 8, 8, 8), detail=4)
 
 
+def sized(net):
+    return [layer for layer in net.modules() if isinstance(layer, model.Sized)]
+
+
 @pytest.fixture(scope="module")
 def net():
     torch.manual_seed(0)
@@ -132,6 +136,33 @@ def test_bad_photos_are_refused(net):
         model.MaskDepthNet(model.ModelConfig("vgg"))
 
 
+def test_large_photos_have_layers_of_their_own():
+    """What is learnt and counted on large photos leaves small ones as they were, and the depth, thought about at one width, as well."""
+    torch.manual_seed(0)
+    ordinary = model.MaskDepthNet(TINY).eval()
+    net = model.with_sizes(ordinary)
+    small, large = torch.rand(2, 1, 3, 64, 64), torch.rand(2, 1, 3, 128, 128)
+    with torch.no_grad():
+        before = net(*small), net(*large)
+        assert torch.equal(before[0][0], ordinary(*small)[0]) and torch.equal(before[1][0], ordinary(*large)[0])
+        for layer in sized(net.encoder):
+            layer.large.weight.fill_(0.5)
+        after = net(*small), net(*large)
+    assert torch.equal(before[0][0], after[0][0]) and torch.equal(before[0][1], after[0][1])
+    assert not torch.allclose(before[1][0], after[1][0])
+    net.train()(*small)
+    counted = [net.encoder.stages[-1][-1].second[1].get_submodule(size).num_batches_tracked for size in ("small", "large")]
+    assert torch.stack(counted).tolist() == [1, 0]
+    net(*large)
+    assert torch.stack(counted).tolist() == [2, 1], "the depth of a large photo is that of a small one"
+
+
+def test_every_normalisation_of_the_encoder_and_the_mask_decoder_are_sized():
+    net = model.MaskDepthNet(replace(TINY, sized=True))
+    assert len(sized(net)) == len(model.norms(net.encoder)) // 2 + 1 and isinstance(net.mask_decoder, model.Sized)
+    assert not sized(model.MaskDepthNet(TINY)) and model.parameters(model.MaskDepthNet(model.ModelConfig(sized=True))) <= 2_000_000
+
+
 def test_config_survives_json():
     config = model.ModelConfig(widths=(8, 8, 8, 8, 8))
     assert model.ModelConfig.from_dict(config.to_dict()) == config
@@ -139,10 +170,11 @@ def test_config_survives_json():
     assert not model.ModelConfig.from_dict(older).matched and not model.ModelConfig.from_dict(older).layered
 
 
-def test_a_conditional_network_starts_as_an_ordinary_one_and_then_listens():
+@pytest.mark.parametrize("config", [TINY, replace(TINY, sized=True)], ids=["ordinary", "sized"])
+def test_a_conditional_network_starts_as_an_ordinary_one_and_then_listens(config):
     torch.manual_seed(0)
-    ordinary = model.MaskDepthNet(TINY).eval()
-    net = ConditionalNet(replace(TINY, conditional=True), ordinary).eval()
+    ordinary = model.MaskDepthNet(config).eval()
+    net = ConditionalNet(replace(config, conditional=True), ordinary).eval()
     photos, corners = torch.rand(2, 2, 3, 32, 40), torch.eye(CONDITIONS)
     with torch.no_grad():
         first, second = net(*photos, corners[0]), net(*photos, corners[3])
