@@ -1,7 +1,8 @@
 """Is it worth while to train small photos first? `python benchmarks/progressive.py`.
 
-The shipped recipe in small, for about the same time three ways: at 64 px alone, at 224 px alone, and progressively (64 px first, then
-mixed sizes). Each is scored on the validation split at 64 and at 224 px, capture differences at strength 1.
+The shipped recipe in small, for about the same time each way: at 64 px alone, at 224 px alone, and progressively (64 px first, then
+mixed sizes, without and with layers of their own for large photos). Each is scored on the validation split at 64 and at 224 px,
+capture differences at strength 1.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ PLANS = {  # samples are chosen so that on two cores all take about as long
     "progressive: 64 px, then mixed": (
         Stage("64px", {64: (16, 12288)}, 1, 3e-3),
         Stage("mixed", {64: (16, 2304), 128: (8, 1344), 224: (4, 1056)}, 1, 2e-3),
+    ),
+    "the same, large photos with layers of their own": (
+        Stage("64px", {64: (16, 12288)}, 1, 3e-3),
+        Stage("sized", {64: (16, 2304), 128: (8, 1344), 224: (4, 1056)}, 1, 2e-3, sized=True),
     ),
 }
 

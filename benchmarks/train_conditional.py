@@ -2,14 +2,16 @@
 
 One network is trained with loss weights drawn at random; then, for comparison, dedicated networks at a few fixed weightings. All start from
 the shipped weights and have the same budget. Everything is scored on the validation split at 64 px; how every term's loss answers to
-its own weight is measured on training pairs too, of which theory speaks. Resumes after the last finished epoch; `--ship` writes
-`assets/weights/conditional.safetensors`, and the comparison goes to `benchmarks/results/conditional.json`.
+its own weight is measured on training pairs too, of which theory speaks, and for several conditional networks that differ by their
+seed alone: what changes sign between them is noise. Resumes after the last finished epoch; `--ship` writes the first seed's network
+as `assets/weights/conditional.safetensors`, and the comparison goes to `benchmarks/results/conditional.json`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,10 +21,11 @@ from train_shipped import DATA, commit, say
 
 from eva_helpers import assets, dataset, losses, metrics, training, widgets
 from eva_helpers.losses import LossWeights
-from eva_helpers.model import ConditionalNet
+from eva_helpers.model import ConditionalNet, MaskDepthNet, without_sizes
 
 SIZE, BATCH, LR, EMA, VALIDATION = 64, 16, 2e-3, 0.99, 512
 ANSWERING = 4  # times as many training pairs as validation pairs, for the answers to a weight
+SCORES = ("mask_iou", "depth_rmse_std")
 TARGET = assets.WEIGHTS.parent / "conditional.safetensors"
 RESULTS = Path(__file__).parent / "results" / "conditional.json"
 DEDICATED = {  # name -> weighting; Dice counts as much as BCE everywhere
@@ -37,13 +40,38 @@ def training_pairs(catalogue: assets.Catalogue) -> dataset.CompositeDataset:
     return dataset.CompositeDataset(catalogue, size=SIZE, augment=True, **DATA)
 
 
-def train(catalogue, net, kind, folder: Path, weights: LossWeights, epochs: int, samples: int, validation: list) -> training.Trainer:
-    """One training with its own folder; resumes."""
-    loader = dataset.loader(training_pairs(catalogue), BATCH, samples=samples, seed=0)
-    config = training.TrainingConfig(epochs=epochs, lr=LR, ema=EMA, seed=0)
+def train(
+    catalogue, net, kind, folder: Path, weights: LossWeights, epochs: int, samples: int, validation: list, seed: int = 0
+) -> training.Trainer:
+    """One training with its own folder; resumes. `seed` decides the order of the pairs and the weightings that are drawn."""
+    shown = 2 if kind is training.ConditionalTrainer else 1  # it shows every pair twice: half as many pairs are the same budget
+    loader = dataset.loader(training_pairs(catalogue), BATCH // shown, samples=samples // shown, seed=seed)
+    config = training.TrainingConfig(epochs=epochs, lr=LR, ema=EMA, seed=seed)
     trainer = kind(net, loader, validation, folder, config, weights, z_near=catalogue.z_near, resume=True, say=say)
     trainer.fit()
     return trainer
+
+
+def by_term(networks: list[dict[str, list[float]]]) -> dict[str, list[list[float]]]:
+    """From one dict of lists a network to one dict of a list a network."""
+    return {name: [values[name] for values in networks] for name in networks[0]}
+
+
+def scores_along(weightings: list[LossWeights], net: ConditionalNet, batches: list[dict], z_near: float) -> dict[str, list[float]]:
+    """Mask IoU and depth error of a conditional network at each of the weightings."""
+    rows = widgets.tradeoff(net, batches, z_near, weightings)
+    return {score: [row[score] for row in rows] for score in SCORES}
+
+
+def train_conditional(catalogue: assets.Catalogue, shipped: MaskDepthNet, folder: Path, seed: int, *budget) -> ConditionalNet:
+    """A conditional network, as it is shipped: in half precision, from its file."""
+    torch.manual_seed(seed)
+    start = without_sizes(shipped)  # trained at one size, so without layers for another
+    net = ConditionalNet(replace(start.config, conditional=True), start)
+    net.usual.copy_(losses.condition(LossWeights()))
+    trainer = train(catalogue, net, training.ConditionalTrainer, folder, LossWeights(), *budget, seed=seed)
+    training.save_weights(trainer.averaged.module, folder / TARGET.name, half=True)
+    return training.load_weights(folder / TARGET.name)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,6 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--samples", type=int, default=6144, help="an epoch")
     parser.add_argument("--validation", type=int, default=VALIDATION)
+    parser.add_argument("--seeds", type=int, default=3, help="conditional networks, the first of which is the shipped one")
     parser.add_argument("--out", type=Path, default=assets.ROOT / "runs" / "conditional")
     parser.add_argument("--json", type=Path, default=RESULTS)
     parser.add_argument("--ship", action="store_true", help="also write assets/weights/conditional.safetensors")
@@ -59,25 +88,20 @@ def main(arguments: list[str] | None = None) -> int:
     held = dataset.CompositeDataset(catalogue, "validation", "validation", size=SIZE, strength=1.0, seed=0)
     validation = list(dataset.loader(dataset.fixed_sample(held, options.validation, 0), 64))
     budget = (options.epochs, options.samples, validation)
-    torch.manual_seed(0)
     shipped = training.load_weights(assets.WEIGHTS)
-    net = ConditionalNet(replace(shipped.config, conditional=True), shipped)
-    net.usual.copy_(losses.condition(LossWeights()))
-    trainer = train(catalogue, net, training.ConditionalTrainer, options.out / "conditional", LossWeights(), *budget)
-    training.save_weights(trainer.averaged.module, options.out / TARGET.name, half=True)
+    folders = [options.out / f"conditional-{seed}" for seed in range(options.seeds)]
+    networks = [train_conditional(catalogue, shipped, folder, seed, *budget) for seed, folder in enumerate(folders)]
     if options.ship:
-        training.save_weights(trainer.averaged.module, TARGET, half=True)
-    conditional = training.load_weights(options.out / TARGET.name)
+        shutil.copy(folders[0] / TARGET.name, TARGET)
     seen = dataset.fixed_sample(training_pairs(catalogue), ANSWERING * options.validation, 0)
-    pairs = {
-        "training pairs": list(dataset.loader(seen, 64)),
-        "validation pairs": validation,
-    }
-    answers = {name: widgets.responses(conditional, batches) for name, batches in pairs.items()}
+    pairs = {"training pairs": list(dataset.loader(seen, 64)), "validation pairs": validation}
+    answers = {name: by_term([widgets.responses(net, batches) for net in networks]) for name, batches in pairs.items()}
     for name, terms in answers.items():
-        say(
-            f"{name}, change of a term's loss with its weight: " + ", ".join(f"{term} {v[-1] / v[0] - 1:+.2%}" for term, v in terms.items())
-        )
+        changes = {term: ", ".join(f"{values[-1] / values[0] - 1:+.2%}" for values in seeds) for term, seeds in terms.items()}
+        say(f"{name}, change of a term's loss with its weight: " + "; ".join(f"{term} {change}" for term, change in changes.items()))
+    scales = [losses.emphasised(LossWeights(), "mask", share) for share in widgets.SHARES]
+    tradeoff = by_term([scores_along(scales, net, validation, catalogue.z_near) for net in networks])
+    conditional = networks[0]
     rows = []
     for name, weights in DEDICATED.items():
         torch.manual_seed(0)
@@ -87,12 +111,13 @@ def main(arguments: list[str] | None = None) -> int:
         answer = widgets.tradeoff(conditional, validation, catalogue.z_near, [weights])[0]
         answer.pop("weights")
         rows.append({"name": name, "weights": asdict(weights), "conditional": answer, "dedicated": dedicated})
-        for key in ("mask_iou", "depth_rmse_std"):
+        for key in SCORES:
             change = answer[key] / max(dedicated[key], 1e-9) - 1
             say(f"{name:<18}{key:<16} conditional {answer[key]:.4f}   dedicated {dedicated[key]:.4f}   {change:+.1%}")
     settings = {"epochs": options.epochs, "samples": options.samples, "size": SIZE, "data": DATA, "commit": made_at, "lr": LR, "ema": EMA}
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps({"settings": settings, "rows": rows, "shares": widgets.SHARES, "answers": answers}, indent=1) + "\n")
+    results = {"settings": settings, "rows": rows, "shares": widgets.SHARES, "answers": answers, "tradeoff": tradeoff}
+    options.json.write_text(json.dumps(results, indent=1) + "\n")
     return 0
 
 

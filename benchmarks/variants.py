@@ -178,6 +178,8 @@ def main(arguments: list[str] | None = None) -> int:
         "weights": asdict(LossWeights()),
         "base": BASE.to_dict(),
     }
+    if stored:  # files that lack a switch are older than it
+        stored["settings"]["base"] = ModelConfig.from_dict(stored["settings"]["base"]).to_dict()
     if stored and stored["settings"] != json.loads(json.dumps(settings)):
         print(f"error: {options.json} was made with other settings: remove it, or give another --json.", file=sys.stderr)
         return 2

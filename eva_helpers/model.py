@@ -316,6 +316,13 @@ def with_sizes(net: MaskDepthNet) -> MaskDepthNet:
     return twin.train(net.training)
 
 
+def without_sizes(net: MaskDepthNet) -> MaskDepthNet:
+    """The ordinary network that a `sized` one is for small photos; an ordinary one's twin."""
+    twin = MaskDepthNet(replace(net.config, sized=False))
+    twin.load_state_dict({name.replace(".small.", "."): value for name, value in net.state_dict().items() if ".large." not in name})
+    return twin.train(net.training)
+
+
 class FiLM(nn.Module):
     """A normalisation layer whose output is scaled and shifted per channel by a code (Perez et al., 2018); code 0 leaves it as it was."""
 

@@ -191,21 +191,24 @@ class Trainer:
 
 
 class ConditionalTrainer(Trainer):
-    """Trains a ConditionalNet: every step shows each quarter of the batch with loss weights of its own, drawn in mirrored pairs
-    from seed and step.
+    """Trains a ConditionalNet: every step draws weightings from seed and step, one for each of GROUPS parts of the batch, and shows each
+    part twice, with the weighting and with its mirror.
 
+    What a weight changes is far less than what samples differ by: with the same samples on both sides, the latter cancels.
     `weights` says what the network answers without a condition, and the weight of Dice beside BCE.
     """
 
-    GROUPS = 4
+    GROUPS = 2
 
     def losses(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         rng = np.random.default_rng((self.config.seed, self.schedule.scheduler.last_epoch))
-        drawn = [weights for _ in range(self.GROUPS // 2) for weights in drawn_weights(rng, self.weights)]
-        sizes = [len(part) for part in torch.arange(len(batch["image"])).tensor_split(self.GROUPS)]
+        pairs = [drawn_weights(rng, self.weights) for _ in range(self.GROUPS)]
+        drawn = [weights for side in zip(*pairs, strict=True) for weights in side]
+        sizes = 2 * [len(part) for part in torch.arange(len(batch["image"])).tensor_split(self.GROUPS)]
+        twice = {name: torch.cat([batch[name], batch[name]]) for name in ("background", "image", "mask", "depth")}
         conditions = torch.cat([condition(weights).expand(size, -1) for weights, size in zip(drawn, sizes, strict=True)])
-        answers = zip(*(answer.split(sizes) for answer in self.predict(batch, conditions)), strict=True)
-        truths = zip(batch["mask"].split(sizes), batch["depth"].split(sizes), strict=True)
+        answers = zip(*(answer.split(sizes) for answer in self.predict(twice, conditions)), strict=True)
+        truths = zip(twice["mask"].split(sizes), twice["depth"].split(sizes), strict=True)
         groups = [raw_terms(*answer, {"mask": mask, "depth": depth}) for answer, (mask, depth) in zip(answers, truths, strict=True)]
         loss = torch.stack([weighted_sum(terms, weights) for terms, weights in zip(groups, drawn, strict=True)]).mean()
         return loss, {name: torch.stack([terms[name] for terms in groups]).mean().detach() for name in groups[0]}

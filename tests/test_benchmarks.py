@@ -142,7 +142,7 @@ def test_small_photos_first_is_compared_at_every_size(tmp_path):
     done = command("progressive.py", "--share", 0.001, "--count", 4, "--json", tmp_path / "progressive.json")
     assert done.returncode == 0, done.stderr[-2000:]
     result = json.loads((tmp_path / "progressive.json").read_text())
-    assert len(result["plans"]) == 3
+    assert len(result["plans"]) == 4
     assert all(0 <= plan[size]["mask_iou"] <= 1 for plan in result["plans"].values() for size in ("64 px", "224 px"))
     for stage in ("64px", "mixed"):
         (tmp_path / "train" / stage).mkdir(parents=True)
@@ -154,7 +154,7 @@ def test_small_photos_first_is_compared_at_every_size(tmp_path):
     done = command("progressive.py", *more, "--share", 0.001)
     assert done.returncode == 0 and "epoch" not in done.stdout, "what is stored is not trained again"
     result = json.loads((tmp_path / "progressive.json").read_text())
-    assert result["plans"]["shipped, after its stage mixed"]["minutes"] == 2 and len(result["plans"]) == 5
+    assert result["plans"]["shipped, after its stage mixed"]["minutes"] == 2 and len(result["plans"]) == 6
     table = "\n".join(report.progressive(result))
     assert all(f"{plan['224 px']['depth_rmse_std']:.3f}" in table and name in table for name, plan in result["plans"].items())
 
@@ -201,14 +201,14 @@ def test_pair_check_counts_what_is_flagged(photographs, weights):
 
 
 def test_the_conditional_network_is_compared_with_dedicated_ones(tmp_path):
-    options = ("--epochs", 1, "--samples", 64, "--validation", 8, "--out", tmp_path / "run", "--json", tmp_path / "table.json")
-    done = command("train_conditional.py", *options)
+    options = ("--epochs", 1, "--samples", 64, "--validation", 8, "--seeds", 2)
+    done = command("train_conditional.py", *options, "--out", tmp_path / "run", "--json", tmp_path / "table.json")
     assert done.returncode == 0, done.stderr[-2000:]
     table = json.loads((tmp_path / "table.json").read_text())
     rows = table["rows"]
-    assert all(len(v) == len(table["shares"]) for terms in table["answers"].values() for v in terms.values())
-    lines, training_pairs = report.conditional(table), table["answers"]["training pairs"]["edge"]
-    assert [line.count("|") for line in lines if line.startswith("| edge |")] == [6]
-    assert any(line.startswith(f"| edge | {training_pairs[-1] / training_pairs[0] - 1:+.1%} |") for line in lines)
+    for terms in (*table["answers"].values(), table["tradeoff"]):
+        assert all([len(values) for values in seeds] == 2 * [len(table["shares"])] for seeds in terms.values())
+    one, other = table["answers"]["training pairs"]["edge"]
+    assert one != other, "another seed is another training"
     assert len(rows) >= 3 and all(0 <= row[who]["mask_iou"] <= 1 for row in rows for who in ("conditional", "dedicated"))
-    assert training.load_weights(tmp_path / "run/conditional.safetensors").config.conditional
+    assert training.load_weights(tmp_path / "run/conditional-0/conditional.safetensors").config.conditional

@@ -148,8 +148,10 @@ def test_large_photos_have_layers_of_their_own():
         for layer in sized(net.encoder):
             layer.large.weight.fill_(0.5)
         after = net(*small), net(*large)
-    assert torch.equal(before[0][0], after[0][0]) and torch.equal(before[0][1], after[0][1])
-    assert not torch.allclose(before[1][0], after[1][0])
+        back = model.without_sizes(net)
+    for answers in (after[0], back(*small)):
+        assert torch.equal(before[0][0], answers[0]) and torch.equal(before[0][1], answers[1])
+    assert not torch.allclose(before[1][0], after[1][0]) and torch.equal(before[1][0], back(*large)[0]) and not back.config.sized
     net.train()(*small)
     counted = [net.encoder.stages[-1][-1].second[1].get_submodule(size).num_batches_tracked for size in ("small", "large")]
     assert torch.stack(counted).tolist() == [1, 0]
@@ -176,6 +178,7 @@ def test_a_conditional_network_starts_as_an_ordinary_one_and_then_listens(config
     ordinary = model.MaskDepthNet(config).eval()
     net = ConditionalNet(replace(config, conditional=True), ordinary).eval()
     photos, corners = torch.rand(2, 2, 3, 32, 40), torch.eye(CONDITIONS)
+    assert len(losses.CONDITIONED) == CONDITIONS
     with torch.no_grad():
         first, second = net(*photos, corners[0]), net(*photos, corners[3])
         for same in (first, ordinary(*photos)):
