@@ -29,7 +29,7 @@ PLANS = {  # samples are chosen so that on two cores all take about as long
         Stage("64px", {64: (16, 12288)}, 1, 3e-3),
         Stage("mixed", {64: (16, 2304), 128: (8, 1344), 224: (4, 1056)}, 1, 2e-3),
     ),
-    "the same, large photos with layers of their own": (
+    "progressive, large photos with layers of their own": (
         Stage("64px", {64: (16, 12288)}, 1, 3e-3),
         Stage("sized", {64: (16, 2304), 128: (8, 1344), 224: (4, 1056)}, 1, 2e-3, sized=True),
     ),
@@ -81,7 +81,9 @@ def main() -> int:
     catalogue, results = assets.load_catalogue(), stored.get("plans", {})
 
     def write() -> None:
-        put(options.json, (json.dumps(settings | {"plans": results}, indent=1) + "\n").encode())
+        order = [*PLANS, *(name for name in results if name not in PLANS)]
+        plans = {name: results[name] for name in order if name in results}
+        put(options.json, (json.dumps(settings | {"plans": plans}, indent=1) + "\n").encode())
 
     for name, plan in PLANS.items():
         if name in results:

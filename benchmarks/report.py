@@ -139,7 +139,7 @@ def progressive(report: dict) -> list[str]:
     lines = [
         "Small photos first? The shipped recipe in small, about the same time each way, and the shipped training itself after each of its "
         "stages (validation split, capture differences at strength 1). Mixed sizes come last because large photos, and depth on them, gain "
-        "by them in the end; small photos lose:",
+        "by them in the end; small photos lose, unless large ones have layers of their own:",
         "",
     ]
     lines += [row("sizes", "minutes", *(f"{what}, {size}" for size in sizes for what in ("mask IoU", "depth RMSE / std")))]
@@ -168,7 +168,8 @@ def conditional(report: dict) -> list[str]:
     """The loss-conditional network beside dedicated ones."""
     lines = [
         "One loss-conditional network beside dedicated ones, all trained on from the shipped weights, the same budget each "
-        f"({report['settings']['epochs'] * report['settings']['samples']:,} samples; validation split, 64 px):",
+        f"({report['settings']['epochs'] * report['settings']['samples']:,} samples, of which the conditional one sees each with two "
+        "weightings; validation split, 64 px):",
         "",
         row("weighting", "mask IoU, conditional", "dedicated", "depth RMSE / std, conditional", "dedicated"),
         row(*["---"] * 5),
@@ -176,19 +177,49 @@ def conditional(report: dict) -> list[str]:
     for entry in report["rows"]:
         values = [entry[who][key] for key in ("mask_iou", "depth_rmse_std") for who in ("conditional", "dedicated")]
         lines.append(row(entry["name"], *values))
-    first, last = report["shares"][0], report["shares"][-1]
+    terms = list(report["answers"]["training pairs"])
     lines += [
         "",
-        f"How the loss of each term answers when its own weight grows from {first:.0%} to {last:.0%} of all weights, and how many of the "
-        f"{len(report['shares']) - 1} steps of that way lower it:",
+        "What each has learnt: losses on training pairs, conditional / dedicated:",
         "",
-        row("term", *(head for name in report["answers"] for head in (name, "steps"))),
-        row(*["---"] * (1 + 2 * len(report["answers"]))),
+        row("weighting", *terms),
+        row(*["---"] * (1 + len(terms))),
+    ]
+    for entry in report["rows"]:
+        ours, theirs = (entry["training pairs"][who] for who in ("conditional", "dedicated"))
+        lines.append(row(entry["name"], *(f"{ours[term]:.4f} / {theirs[term]:.4f}" for term in terms)))
+    first, last, steps = report["shares"][0], report["shares"][-1], len(report["shares"]) - 1
+    lines += [
+        "",
+        f"How the loss of each term answers when its own weight grows from {first:.0%} to {last:.0%} of all weights, how many of "
+        f"the {steps} steps of that way lower it in the mean of all networks, and its change in each of the networks, which differ by "
+        "their seed alone:",
+        "",
+        row("term", *(head for name in report["answers"] for head in (name, "steps", "each seed"))),
+        row(*["---"] * (1 + 3 * len(report["answers"]))),
     ]
     for term in next(iter(report["answers"].values())):
-        values = [terms[term] for terms in report["answers"].values()]
-        lines.append(row(term, *(cell for v in values for cell in (f"{v[-1] / v[0] - 1:+.1%}", sum(b <= a for a, b in pairwise(v))))))
+        lines.append(row(term, *(cell for terms in report["answers"].values() for cell in answer(terms[term]))))
+    lines += [
+        "",
+        f"What the mask's share buys: validation scores with {first:.0%} and with {last:.0%} of all weights on the mask, in the mean "
+        "and for each seed, and how many steps of the mean go the way of their weight (the mask no worse, the depth no better):",
+        "",
+        row("score", f"{first:.0%}", f"{last:.0%}", "steps", "each seed"),
+        row(*["---"] * 5),
+    ]
+    for score, seeds in report["tradeoff"].items():
+        mean = [sum(values) / len(values) for values in zip(*seeds, strict=True)]
+        ends = ", ".join(f"{values[0]:.3f} -> {values[-1]:.3f}" for values in seeds)
+        lines.append(row(score, f"{mean[0]:.4f}", f"{mean[-1]:.4f}", sum(a <= b for a, b in pairwise(mean)), ends))
     return lines
+
+
+def answer(seeds: list[list[float]]) -> tuple[str, int, str]:
+    """Relative change of the networks' mean loss, its steps downwards, and every network's change."""
+    mean = [sum(values) / len(values) for values in zip(*seeds, strict=True)]
+    changes = [f"{values[-1] / values[0] - 1:+.1%}" for values in (mean, *seeds)]
+    return changes[0], sum(b <= a for a, b in pairwise(mean)), ", ".join(changes[1:])
 
 
 def figures() -> str:

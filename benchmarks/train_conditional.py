@@ -63,6 +63,14 @@ def scores_along(weightings: list[LossWeights], net: ConditionalNet, batches: li
     return {score: [row[score] for row in rows] for score in SCORES}
 
 
+@torch.no_grad()
+def term_losses(net: MaskDepthNet, batches: list[dict], *condition: torch.Tensor) -> dict[str, float]:
+    """Mean raw loss of every term that a weight conditions; with the mask's goes its Dice."""
+    terms = [losses.raw_terms(*net.eval()(batch["background"], batch["image"], *condition), batch) for batch in batches]
+    mean = {name: sum(float(of_batch[name]) for of_batch in terms) / len(terms) for name in terms[0]}
+    return {name: mean[name] + (mean["dice"] if name == "mask" else 0) for name in losses.CONDITIONED}
+
+
 def train_conditional(catalogue: assets.Catalogue, shipped: MaskDepthNet, folder: Path, seed: int, *budget) -> ConditionalNet:
     """A conditional network, as it is shipped: in half precision, from its file."""
     torch.manual_seed(seed)
@@ -110,7 +118,11 @@ def main(arguments: list[str] | None = None) -> int:
         dedicated = metrics.summary(metrics.evaluate(metrics.network(alone.averaged.module), validation, catalogue.z_near))
         answer = widgets.tradeoff(conditional, validation, catalogue.z_near, [weights])[0]
         answer.pop("weights")
-        rows.append({"name": name, "weights": asdict(weights), "conditional": answer, "dedicated": dedicated})
+        learnt = {
+            "conditional": term_losses(conditional, pairs["training pairs"], losses.condition(weights)),
+            "dedicated": term_losses(alone.averaged.module, pairs["training pairs"]),
+        }
+        rows.append({"name": name, "weights": asdict(weights), "conditional": answer, "dedicated": dedicated, "training pairs": learnt})
         for key in SCORES:
             change = answer[key] / max(dedicated[key], 1e-9) - 1
             say(f"{name:<18}{key:<16} conditional {answer[key]:.4f}   dedicated {dedicated[key]:.4f}   {change:+.1%}")

@@ -210,5 +210,13 @@ def test_the_conditional_network_is_compared_with_dedicated_ones(tmp_path):
         assert all([len(values) for values in seeds] == 2 * [len(table["shares"])] for seeds in terms.values())
     one, other = table["answers"]["training pairs"]["edge"]
     assert one != other, "another seed is another training"
+    changes = [f"{values[-1] / values[0] - 1:+.1%}" for values in (np.mean([one, other], axis=0), one, other)]
+    lines = report.conditional(table)
+    cells = next(line for line in lines if line.startswith("| edge |")).split(" | ")
+    assert [cells[1], cells[3]] == [changes[0], ", ".join(changes[1:])] and len(cells) == 7
+    assert sum(line.startswith(("| mask_iou |", "| depth_rmse_std |")) for line in lines) == 2
+    learnt = rows[0]["training pairs"]
+    assert learnt["dedicated"]["l1"] > 0 and learnt["dedicated"] != learnt["conditional"]
+    assert sum(f"{learnt['conditional']['mask']:.4f} / {learnt['dedicated']['mask']:.4f}" in line for line in lines) == 1
     assert len(rows) >= 3 and all(0 <= row[who]["mask_iou"] <= 1 for row in rows for who in ("conditional", "dedicated"))
     assert training.load_weights(tmp_path / "run/conditional-0/conditional.safetensors").config.conditional
