@@ -210,6 +210,8 @@ def main(arguments: list[str] | None = None) -> None:
     options.commit, options.weights = commit(), widgets.read_weights(options.weighting) if options.weighting else LossWeights()
     catalogue, stages = assets.load_catalogue(), STAGES[options.profile]
     path = earlier(options.out, stages) if options.further else None
+    if not path and (options.out / "earlier.json").exists():
+        raise InputError(f"{options.out} was begun with --further: give that again, or another folder with --out.")
     options.started = started_at(options.out, options.commit)
     net, rest = None, stages
     if path:

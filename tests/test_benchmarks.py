@@ -78,6 +78,7 @@ def test_the_shipped_weights_are_trained_further(tmp_path, monkeypatch, capfd):
         assert (out / "sized").is_dir() and not (out / "mixed").exists() and "stage mixed" not in printed
         assert card["minutes"] >= 50 and card["commit"].startswith("before, stage sized ") and len(card["stages"]) == 3
         assert training.load_weights(shipped).config == replace(TINY, sized=True)
+    assert train_shipped.main(["--profile", "smoke", "--out", str(out)]) == 2 and "begun with --further" in capfd.readouterr().err
     assert train_shipped.main([*further[:-1], str(tmp_path / "another")]) == 2
     assert "has had all 3 stages" in capfd.readouterr().err and not (tmp_path / "another").exists()
 

@@ -292,3 +292,20 @@ def test_a_conditional_training_listens_to_its_weights(tiny, tmp_path, examples)
             logits, depth = loaded(examples["background"], examples["image"], losses.condition(weights))
         scores[name] = metrics.iou(logits.sigmoid(), examples["mask"]).mean().item(), losses.depth_l1(depth, examples["depth"]).item()
     assert scores["mask"] != scores["depth"]
+
+
+def test_every_pair_is_shown_with_a_weighting_and_with_its_mirror(tiny, tmp_path, examples, monkeypatch):
+    net = ConditionalNet(ModelConfig(**TINY.to_dict() | {"conditional": True}))
+    loader = dataset.loader(dataset.CompositeDataset(tiny, size=32), 6, samples=6, seed=0)
+    trainer = training.ConditionalTrainer(net, loader, [examples], tmp_path / "c", z_near=tiny.z_near, say=lambda line: None)
+    shown, predict = {}, trainer.predict
+    monkeypatch.setattr(
+        trainer, "predict", lambda batch, conditions: shown.update(batch, conditions=conditions) or predict(batch, conditions)
+    )
+    loss, terms = trainer.losses(next(iter(loader)))
+    assert loss.isfinite() and set(terms) == set(losses.TERMS) and len(shown["image"]) == 12
+    for name in ("background", "image", "mask", "depth"):
+        assert torch.equal(*shown[name].chunk(2))
+    ratios = shown["conditions"].log()
+    one, other = (ratios - ratios.mean(1, keepdim=True)).chunk(2)
+    assert torch.allclose(one, -other, atol=1e-4) and len(shown["conditions"].unique(dim=0)) == 2 * trainer.GROUPS
