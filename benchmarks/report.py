@@ -209,15 +209,20 @@ def conditional(report: dict) -> list[str]:
         row(*["---"] * 5),
     ]
     for score, seeds in report["tradeoff"].items():
-        mean = [sum(values) / len(values) for values in zip(*seeds, strict=True)]
+        mean = average(seeds)
         ends = ", ".join(f"{values[0]:.3f} -> {values[-1]:.3f}" for values in seeds)
         lines.append(row(score, f"{mean[0]:.4f}", f"{mean[-1]:.4f}", sum(a <= b for a, b in pairwise(mean)), ends))
     return lines
 
 
+def average(seeds: list[list[float]]) -> list[float]:
+    """The networks' mean at every share."""
+    return [sum(values) / len(values) for values in zip(*seeds, strict=True)]
+
+
 def answer(seeds: list[list[float]]) -> tuple[str, int, str]:
     """Relative change of the networks' mean loss, its steps downwards, and every network's change."""
-    mean = [sum(values) / len(values) for values in zip(*seeds, strict=True)]
+    mean = average(seeds)
     changes = [f"{values[-1] / values[0] - 1:+.1%}" for values in (mean, *seeds)]
     return changes[0], sum(b <= a for a, b in pairwise(mean)), ", ".join(changes[1:])
 

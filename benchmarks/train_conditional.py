@@ -63,14 +63,6 @@ def scores_along(weightings: list[LossWeights], net: ConditionalNet, batches: li
     return {score: [row[score] for row in rows] for score in SCORES}
 
 
-@torch.no_grad()
-def term_losses(net: MaskDepthNet, batches: list[dict], *condition: torch.Tensor) -> dict[str, float]:
-    """Mean raw loss of every term that a weight conditions; with the mask's goes its Dice."""
-    terms = [losses.raw_terms(*net.eval()(batch["background"], batch["image"], *condition), batch) for batch in batches]
-    mean = {name: sum(float(of_batch[name]) for of_batch in terms) / len(terms) for name in terms[0]}
-    return {name: mean[name] + (mean["dice"] if name == "mask" else 0) for name in losses.CONDITIONED}
-
-
 def train_conditional(catalogue: assets.Catalogue, shipped: MaskDepthNet, folder: Path, seed: int, *budget) -> ConditionalNet:
     """A conditional network, as it is shipped: in half precision, from its file."""
     torch.manual_seed(seed)
@@ -119,8 +111,8 @@ def main(arguments: list[str] | None = None) -> int:
         answer = widgets.tradeoff(conditional, validation, catalogue.z_near, [weights])[0]
         answer.pop("weights")
         learnt = {
-            "conditional": term_losses(conditional, pairs["training pairs"], losses.condition(weights)),
-            "dedicated": term_losses(alone.averaged.module, pairs["training pairs"]),
+            "conditional": widgets.term_losses(conditional, pairs["training pairs"], losses.condition(weights)),
+            "dedicated": widgets.term_losses(alone.averaged.module, pairs["training pairs"]),
         }
         rows.append({"name": name, "weights": asdict(weights), "conditional": answer, "dedicated": dedicated, "training pairs": learnt})
         for key in SCORES:

@@ -262,6 +262,14 @@ def tradeoff(net: torch.nn.Module, batches: list[dict], z_near: float, weighting
 
 
 @torch.no_grad()
+def term_losses(net: torch.nn.Module, batches: list[dict], *condition: torch.Tensor, dice: float = 1.0) -> dict[str, float]:
+    """Mean raw loss of every term of CONDITIONED; with the mask's goes its Dice, `dice` times."""
+    net.eval()  # and in full precision: the answers lie closer together than bfloat16 can tell
+    terms = [raw_terms(*net(batch["background"], batch["image"], *condition), batch) for batch in batches]
+    mean = {name: float(np.mean([of_batch[name] for of_batch in terms])) for name in terms[0]}
+    return {name: mean[name] + (dice * mean["dice"] if name == "mask" else 0) for name in CONDITIONED}
+
+
 def responses(net: torch.nn.Module, batches: list[dict], weights: LossWeights | None = None) -> dict[str, list[float]]:
     """How a conditional network's loss of every term answers to that term's weight: a list for each, over SHARES of the whole.
 
@@ -269,14 +277,10 @@ def responses(net: torch.nn.Module, batches: list[dict], weights: LossWeights | 
     for every weighting has, for the larger weight, one of which this loss is at most as large. With `mask` goes its Dice.
     """
     weights = weights or LossWeights()
-
-    def loss(name: str, share: float) -> float:
-        vector = condition(emphasised(weights, name, share))
-        terms = [raw_terms(*net(batch["background"], batch["image"], vector), batch) for batch in batches]
-        return float(np.mean([of_batch[name] + (weights.dice * of_batch["dice"] if name == "mask" else 0) for of_batch in terms]))
-
-    net.eval()  # and in full precision: the answers lie closer together than bfloat16 can tell
-    return {name: [loss(name, share) for share in SHARES] for name in CONDITIONED}
+    return {
+        name: [term_losses(net, batches, condition(emphasised(weights, name, share)), dice=weights.dice)[name] for share in SHARES]
+        for name in CONDITIONED
+    }
 
 
 def simplex(shares: tuple[float, ...] = SHARES) -> list[LossWeights]:

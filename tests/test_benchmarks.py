@@ -17,9 +17,8 @@ from PIL import Image
 
 from eva_helpers import assets, evaluate, training, widgets
 from eva_helpers.losses import LossWeights
-from eva_helpers.model import MaskDepthNet, ModelConfig, receptive_field
+from eva_helpers.model import ModelConfig, receptive_field
 
-TINY = ModelConfig(widths=(8, 8, 8, 8, 8), blocks=(1, 1, 1, 1, 1), decoder=(8, 8, 8, 8), detail=4)
 FOLDER = assets.ROOT / "benchmarks"
 
 
@@ -64,10 +63,10 @@ def test_training_the_shipped_weights_resumes(tmp_path):
     assert net.config.sized and [stage["name"] for stage in card["stages"]] == ["64px", "mixed", "sized"]
 
 
-def test_the_shipped_weights_are_trained_further(tmp_path, monkeypatch, capfd):
+def test_the_shipped_weights_are_trained_further(tmp_path, weights, monkeypatch, capfd):
     """Only the stages that they have not had, from them; and what was shipped when it began counts, even when it is resumed later."""
     shipped, out = tmp_path / "shipped.safetensors", tmp_path / "train"
-    training.save_weights(MaskDepthNet(TINY), shipped)
+    shutil.copy(weights, shipped)
     had = {"stages": [{"name": "64px"}, {"name": "mixed"}], "minutes": 50, "commit": "before"}
     shipped.with_suffix(".json").write_text(json.dumps(had))
     monkeypatch.setattr(train_shipped.assets, "WEIGHTS", shipped)
@@ -77,7 +76,7 @@ def test_the_shipped_weights_are_trained_further(tmp_path, monkeypatch, capfd):
         card, printed = json.loads((out / "shipped.json").read_text()), capfd.readouterr().out
         assert (out / "sized").is_dir() and not (out / "mixed").exists() and "stage mixed" not in printed
         assert card["minutes"] >= 50 and card["commit"].startswith("before, stage sized ") and len(card["stages"]) == 3
-        assert training.load_weights(shipped).config == replace(TINY, sized=True)
+        assert training.load_weights(shipped).config == replace(training.load_weights(weights).config, sized=True)
     assert train_shipped.main(["--profile", "smoke", "--out", str(out)]) == 2 and "begun with --further" in capfd.readouterr().err
     assert train_shipped.main([*further[:-1], str(tmp_path / "another")]) == 2
     assert "has had all 3 stages" in capfd.readouterr().err and not (tmp_path / "another").exists()
