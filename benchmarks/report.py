@@ -167,9 +167,9 @@ def check(report: dict) -> list[str]:
 def conditional(report: dict) -> list[str]:
     """The loss-conditional network beside dedicated ones."""
     lines = [
-        "One loss-conditional network beside dedicated ones, all trained on from the shipped weights, the same budget each "
-        f"({report['settings']['epochs'] * report['settings']['samples']:,} samples, of which the conditional one sees each with two "
-        "weightings; validation split, 64 px):",
+        "One loss-conditional network beside dedicated ones, all begun with the shipped weights, the same budget each "
+        f"({report['settings']['epochs'] * report['settings']['samples']:,} samples; the conditional one, of which the modulation alone is "
+        "trained, is shown half as many, twice each; validation split, 64 px):",
         "",
         row("weighting", "mask IoU, conditional", "dedicated", "depth RMSE / std, conditional", "dedicated"),
         row(*["---"] * 5),

@@ -23,7 +23,8 @@ from eva_helpers import assets, dataset, losses, metrics, training, widgets
 from eva_helpers.losses import LossWeights
 from eva_helpers.model import ConditionalNet, MaskDepthNet, without_sizes
 
-SIZE, BATCH, LR, EMA, VALIDATION = 64, 16, 2e-3, 0.99, 512
+SIZE, BATCH, EMA, VALIDATION = 64, 16, 0.99, 512
+LR, CONDITIONAL_LR = 2e-3, 5e-3  # the latter trains the modulation alone, which begins with nothing
 ANSWERING = 4  # times as many training pairs as validation pairs, for the answers to a weight
 SCORES = ("mask_iou", "depth_rmse_std")
 TARGET = assets.WEIGHTS.parent / "conditional.safetensors"
@@ -46,7 +47,8 @@ def train(
     """One training with its own folder; resumes. `seed` decides the order of the pairs and the weightings that are drawn."""
     shown = 2 if kind is training.ConditionalTrainer else 1  # it shows every pair twice: half as many pairs are the same budget
     loader = dataset.loader(training_pairs(catalogue), BATCH // shown, samples=samples // shown, seed=seed)
-    config = training.TrainingConfig(epochs=epochs, lr=LR, ema=EMA, seed=seed)
+    lr = CONDITIONAL_LR if kind is training.ConditionalTrainer else LR
+    config = training.TrainingConfig(epochs=epochs, lr=lr, ema=EMA, seed=seed)
     trainer = kind(net, loader, validation, folder, config, weights, z_near=catalogue.z_near, resume=True, say=say)
     trainer.fit()
     return trainer
@@ -118,7 +120,8 @@ def main(arguments: list[str] | None = None) -> int:
         for key in SCORES:
             change = answer[key] / max(dedicated[key], 1e-9) - 1
             say(f"{name:<18}{key:<16} conditional {answer[key]:.4f}   dedicated {dedicated[key]:.4f}   {change:+.1%}")
-    settings = {"epochs": options.epochs, "samples": options.samples, "size": SIZE, "data": DATA, "commit": made_at, "lr": LR, "ema": EMA}
+    settings = {"epochs": options.epochs, "samples": options.samples, "size": SIZE, "data": DATA, "commit": made_at, "ema": EMA}
+    settings |= {"lr": {"conditional": CONDITIONAL_LR, "dedicated": LR}}
     options.json.parent.mkdir(parents=True, exist_ok=True)
     results = {"settings": settings, "rows": rows, "shares": widgets.SHARES, "answers": answers, "tradeoff": tradeoff}
     options.json.write_text(json.dumps(results, indent=1) + "\n")

@@ -86,6 +86,7 @@ def variants() -> dict[str, dict]:
         "network: no coordinates": {"model": {"coordinates": False}},
         "network: deep supervision": {"trainer": "supervised"},
         "network: resnet18": {"model": {"encoder": "resnet18"}},
+        "network: resnet34": {"model": {"encoder": "resnet34"}},
         "data: with true pairs": {"data": {"true_pairs": DATA["true_pairs"]}},
         "data: no variety": {"data": {"variety": 0.0}},
         "data: no capture differences": {"data": {"strength": 0.0}},

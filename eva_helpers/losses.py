@@ -183,15 +183,18 @@ def condition(weights: LossWeights) -> Tensor:
 
 
 def drawn_weights(rng: np.random.Generator, usual: LossWeights) -> tuple[LossWeights, LossWeights]:
-    """A random `normalised` weighting and its mirror, in which what counts n times as much counts 1/n times; the rest is `usual`.
+    """A random `normalised` weighting and its mirror: what counts n times its usual proportion in one counts 1/n times in the other.
 
-    Mask, SSIM, edges and L1 are even in the logarithm, the mask over the widest range. In mirrored pairs, meant to let what is
-    common to all weightings pull a network's answer to the one as much as to its mirror.
+    Mask, SSIM, edges and L1 are even in the logarithm, one of them over twice the range, as when one knob is turned far; Dice and `ssi`
+    are `usual`. In mirrored pairs, so that what is common to all weightings pulls the answers to both alike.
     """
-    ratios, rest = rng.uniform(-1, 1, 4) * (5, 3, 3, 3), normalised(usual)
+    shares, rest = condition(usual).double().numpy(), normalised(usual)
+    ratios = rng.uniform(-3, 3, len(CONDITIONED))
+    ratios[rng.integers(len(CONDITIONED))] *= 2
 
     def weighting(sign: int) -> LossWeights:
-        mask, *inner = (np.exp(sign * ratios) / np.exp(sign * ratios).sum()).tolist()
+        parts = shares * np.exp(sign * ratios)
+        mask, *inner = (parts / parts.sum()).tolist()
         return LossWeights(mask, 1 - mask, *(part / (1 - mask) for part in inner), rest.dice, rest.ssi)
 
     return weighting(1), weighting(-1)

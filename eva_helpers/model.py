@@ -23,6 +23,7 @@ DEPTH_WIDTH = 64  # px at which the depth decoder sees the photos
 LARGE = 96  # px (the square root of the area) from which a photo is a large one (see `Sized`)
 CONDITIONS = 4  # loss weights that a conditional network takes: mask, ssim, edge, l1
 LEAST_WEIGHT = 1e-3  # smaller ones, and none, are alike to it
+RATIO = 0.25  # of the logarithms of weights, so that usual and extreme ones lie within the reach of a tanh
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, so that pretrained encoders see what they expect
 FUSIONS = {  # features of image and background, (B, C, H, W) each, to what the decoders get
     "image+difference": lambda f, b: torch.cat([f, f - b], dim=1),
@@ -324,30 +325,31 @@ def without_sizes(net: MaskDepthNet) -> MaskDepthNet:
 
 
 class FiLM(nn.Module):
-    """A normalisation layer whose output is scaled and shifted per channel by a code (Perez et al., 2018); code 0 leaves it as it was."""
+    """A layer whose output is scaled and shifted per channel by a code (Perez et al., 2018); code 0 leaves it as it was."""
 
-    def __init__(self, norm: nn.BatchNorm2d | Sized, channels: int, hidden: int) -> None:
+    def __init__(self, layer: nn.Module, channels: int, hidden: int) -> None:
         super().__init__()
-        self.norm, self.to_film = norm, nn.Linear(hidden, 2 * channels)
+        self.layer, self.to_film = layer, nn.Linear(hidden, 2 * channels, bias=False)
         nn.init.zeros_(self.to_film.weight)
-        nn.init.zeros_(self.to_film.bias)
         self.code: Tensor | None = None  # (B, hidden), set by ConditionalNet before every pass
 
     def forward(self, x: Tensor) -> Tensor:
         code = self.code.repeat(len(x) // len(self.code), 1)  # the encoder sees both photos of every pair
         scale, shift = self.to_film(code)[..., None, None].chunk(2, dim=1)
-        return self.norm(x) * (1 + scale) + shift
+        return self.layer(x) * (1 + scale) + shift
 
 
 class ConditionalNet(MaskDepthNet):
     """One network for every weighting of the losses (Dosovitskiy and Djolonga, "You Only Train Once", ICLR 2020).
 
     A vector of CONDITIONS weights, (B, 4) or (4,), non-negative with sum 1 (see `losses.condition`), goes through a small network and
-    modulates every scale of the encoder, for which the two tasks compete, and of the depth decoder, for which the depth's terms do. The
-    mask decoder has one loss, whatever its weight: from the same features its best answer is the same. Without a vector, it is `usual`.
-    The small network sees centred log-ratios (Aitchison, 1982): a weight counts by its proportion to the others, and 0.01 is far from 0.1.
+    modulates the encoder, for which the two tasks compete, and the depth decoder, for which the depth's terms do. The mask decoder has
+    one loss, whatever its weight: from the same features its best answer is the same. The small network sees by which factor the weights'
+    proportions differ from the `usual` ones, in logarithms. It has no constant terms: at the usual weighting, and without a vector, the
+    answers are exactly the ordinary network's, and opposite deviations modulate oppositely.
 
-    `start` is an ordinary network of the same configuration, whose weights are taken over: at first the answers are that network's.
+    `start` is an ordinary network of the same configuration, whose weights are taken over and kept, its normalisations' statistics too:
+    only the modulation is trained. Training everything made all answers worse, by more than a weighting changes them.
     """
 
     HIDDEN = 64
@@ -356,20 +358,26 @@ class ConditionalNet(MaskDepthNet):
         super().__init__(config)
         if start is not None:
             self.load_state_dict(start.state_dict())
-        # tanh, not ReLU: a code of zeros would never change again, and the network would listen no more
-        self.embed = nn.Sequential(nn.Linear(CONDITIONS, self.HIDDEN), nn.Tanh(), nn.Linear(self.HIDDEN, self.HIDDEN), nn.Tanh())
-        for stage in self.encoder.stages:  # the last normalisation of each, in every kind of encoder
-            name = norms(stage)[-1]
-            channels, name = stage.get_submodule(name).num_features, name.removesuffix(".large")
-            stage.set_submodule(name, FiLM(stage.get_submodule(name), channels, self.HIDDEN))
-        for up in self.depth_decoder.ups:
-            up.norm = FiLM(up.norm, up.norm.num_features, self.HIDDEN)
+        self.requires_grad_(False)
+        first, second = (nn.Linear(inputs, self.HIDDEN, bias=False) for inputs in (CONDITIONS, self.HIDDEN))
+        self.embed = nn.Sequential(first, nn.Tanh(), second, nn.Tanh())
+        for part in (self.encoder, self.depth_decoder):
+            for name, layer in list(part.named_modules()):
+                if isinstance(layer, nn.BatchNorm2d):
+                    part.set_submodule(name, FiLM(layer, layer.num_features, self.HIDDEN))
+                elif isinstance(layer, nn.Conv2d) and "detail" in name:  # at full resolution there are no normalisations
+                    part.set_submodule(name, FiLM(layer, layer.out_channels, self.HIDDEN))
         self.register_buffer("usual", torch.full((CONDITIONS,), 1 / CONDITIONS))
+        self.eval()
+
+    def train(self, mode: bool = True) -> ConditionalNet:
+        """Stays in evaluation mode: the normalisations keep their statistics."""
+        return super().train(False)
 
     def forward(self, background: Tensor, image: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         condition = (self.usual if condition is None else condition).to(image.device)
-        ratios = condition.clamp_min(LEAST_WEIGHT).log()
-        code = self.embed((ratios - ratios.mean(-1, keepdim=True)).expand(len(image), CONDITIONS))
+        ratios = (condition.clamp_min(LEAST_WEIGHT) / self.usual.clamp_min(LEAST_WEIGHT)).log()
+        code = self.embed(RATIO * (ratios - ratios.mean(-1, keepdim=True)).expand(len(image), CONDITIONS))
         for layer in self.modules():
             if isinstance(layer, FiLM):
                 layer.code = code

@@ -198,7 +198,7 @@ class ConditionalTrainer(Trainer):
     `weights` says what the network answers without a condition, and the weight of Dice beside BCE.
     """
 
-    GROUPS = 2
+    GROUPS = 4
 
     def losses(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         rng = np.random.default_rng((self.config.seed, self.schedule.scheduler.last_epoch))

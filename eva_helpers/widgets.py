@@ -32,6 +32,7 @@ from eva_helpers.losses import CONDITIONED, LossWeights, condition, emphasised, 
 SLIDERS = ("mask", "depth", "ssim", "edge", "l1")
 PARAMETERS = {name: f"{name.upper()}_WEIGHT" for name in (*SLIDERS, "dice")}  # as notebook 04 calls them
 SHARES = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)  # of one weight in all of them
+CHANGE = 30  # times, to make visible what a weighting changes
 _running: dict[Path, Tuner] = {}
 
 
@@ -222,11 +223,17 @@ def _stop_all() -> None:
         tuner.stop(10)
 
 
-def mosaic(examples: dict[str, torch.Tensor], mask: torch.Tensor, depth: torch.Tensor, zoom: int = 2) -> np.ndarray:
-    """Image, mask, depth and depth error (red: too far, blue: too near) of every example, uint8 (H, W, 3); drawn without axes: fast."""
+def mosaic(
+    examples: dict[str, torch.Tensor], mask: torch.Tensor, depth: torch.Tensor, before: torch.Tensor | None = None, zoom: int = 2
+) -> np.ndarray:
+    """Image, mask, depth and depth error (red: too far, blue: too near) of every example, uint8 (H, W, 3); drawn without axes: fast.
+
+    With `before`, a depth too, one more row: the change since then, CHANGE times as strong, in the same colours.
+    """
     photos = examples["image"].permute(0, 2, 3, 1).numpy()
     maps = [np.repeat(mask.permute(0, 2, 3, 1).numpy(), 3, 3), colormaps["magma"](depth[:, 0].numpy())[..., :3]]
-    maps.append(colormaps["RdBu"](0.5 + 2 * (depth - examples["depth"])[:, 0].numpy())[..., :3])
+    differences = [2 * (depth - examples["depth"])] + ([] if before is None else [CHANGE * (depth - before)])
+    maps += [colormaps["RdBu"](0.5 + difference[:, 0].numpy())[..., :3] for difference in differences]
     rows = [np.concatenate(list(part), 1) for part in (photos, *maps)]
     picture = np.rint(np.concatenate(rows).clip(0, 1) * 255).astype(np.uint8)
     return picture.repeat(zoom, 0).repeat(zoom, 1)
@@ -242,23 +249,44 @@ def png(picture: np.ndarray | Figure) -> bytes:
     return buffer.getvalue()
 
 
-def preview(net: torch.nn.Module, examples: dict[str, torch.Tensor], weights: LossWeights) -> np.ndarray:
-    """What a conditional network makes of the examples at a weighting, as a `mosaic`; weights are taken up to a common factor."""
+def at_weighting(net: torch.nn.Module, weights: LossWeights) -> Callable:
+    """`predict` for `metrics.evaluate` of a conditional network at a weighting, which is taken up to a common factor.
+
+    In full precision, not as `metrics.network`: two weightings' answers lie closer together than bfloat16 can tell.
+
+    Raises:
+        InputError: mask, ssim, edge and l1 have no weight.
+    """
     try:
         vector = condition(weights)
     except ValueError as error:
         raise InputError(str(error)) from None
-    with torch.no_grad():
-        return mosaic(examples, *metrics.network(net, "cpu", vector)(examples["background"], examples["image"]))
+    net.eval().to("cpu", memory_format=torch.channels_last)
+
+    def predict(background: torch.Tensor, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.no_grad():
+            mask_logits, depth = net(background, image, vector)
+        return mask_logits.sigmoid(), depth
+
+    return predict
+
+
+def preview(
+    net: torch.nn.Module, examples: dict[str, torch.Tensor], weights: LossWeights, before: torch.Tensor | None = None
+) -> np.ndarray:
+    """What a conditional network makes of the examples at a weighting, as a `mosaic`, and below it what has changed.
+
+    The last row is the depth's change since `before` (None: the depth at the usual weighting), CHANGE times as strong.
+    """
+    photos = examples["background"], examples["image"]
+    if before is None:
+        before = at_weighting(net, LossWeights())(*photos)[1]
+    return mosaic(examples, *at_weighting(net, weights)(*photos), before)
 
 
 def tradeoff(net: torch.nn.Module, batches: list[dict], z_near: float, weightings: list[LossWeights]) -> list[dict]:
     """What a conditional network is worth at every weighting: one row each, the scores of `metrics.evaluate` and its `weights`."""
-    rows = []
-    for weights in weightings:
-        scores = metrics.evaluate(metrics.network(net, "cpu", condition(weights)), batches, z_near)
-        rows.append(metrics.summary(scores) | {"weights": weights})
-    return rows
+    return [metrics.summary(metrics.evaluate(at_weighting(net, each), batches, z_near)) | {"weights": each} for each in weightings]
 
 
 @torch.no_grad()
@@ -391,19 +419,20 @@ def preview_panel(net: torch.nn.Module, examples: dict[str, torch.Tensor], rows:
     pressing one sets the sliders to its weights.
     """
     panel, points = Panel(), []
-    panel.chart = panel.kit.Image(format="png")
+    panel.chart, panel.here = panel.kit.Image(format="png"), None  # `here`: number of the row that is ringed
     drawn, places = chart(rows) if rows else (None, ())
+    before = at_weighting(net, weights or LossWeights())(examples["background"], examples["image"])[1]
 
     def current() -> LossWeights:
         return changed(weights or LossWeights(), **{name: slider.value for name, slider in panel.sliders.items()})
 
     def show(_: dict | None = None) -> None:
         start = time.perf_counter()
-        panel.picture.value = png(preview(net, examples, current()))
+        panel.picture.value = png(preview(net, examples, current(), before))
         panel.say(f"{1000 * (time.perf_counter() - start):.0f} ms")
-        here = nearest(rows, current())
-        if here is not None:
-            panel.chart.value = png(ringed(drawn, places[here]))
+        if (here := nearest(rows, current())) == panel.here:
+            return
+        panel.here, panel.chart.value = here, png(ringed(drawn, places[here]))
         for number, point in enumerate(points):
             point.layout.border = "2px solid #d55e00" if number == here else ""  # an icon would push the figures out
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import statistics
@@ -207,6 +208,18 @@ def follow(session: Session) -> list[float]:
     return times
 
 
+def run_all(session: Session) -> None:
+    """Run all cells; asked again while none runs, which has happened although the kernel was said to be idle."""
+    begun = session.page.locator(".jp-InputPrompt", has_text=re.compile(r"\[(\*|\d+)\]"))
+    for _ in range(6):
+        session.menu("Run", "Run All Cells")
+        session.page.wait_for_timeout(10_000)
+        if begun.count():
+            return
+    session.shot("nothing_runs")
+    raise AssertionError("no cell runs: see the last screenshot")
+
+
 def main() -> int:
     try:
         from playwright.sync_api import sync_playwright
@@ -227,8 +240,8 @@ def main() -> int:
             page.locator(".jp-Notebook-cell").first.wait_for(timeout=120_000)
             session = Session(page, folder)
             page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first.wait_for(timeout=120_000)
-            session.menu("Run", "Run All Cells")
-            page.locator(".widget-slider").nth(9).wait_for(timeout=300_000)
+            run_all(session)
+            page.locator(".widget-slider").nth(9).wait_for(timeout=120_000)
             wait_for(lambda: (folder / "run" / "metrics.json").exists(), "all cells have run", 120)
             session.shot("all_run")
             tune(session)

@@ -171,11 +171,12 @@ def test_an_impossible_emphasis_is_refused(term, share):
 
 def test_drawn_weightings_are_normalised_and_differ():
     rng = np.random.default_rng(0)
-    pairs = [losses.drawn_weights(rng, losses.LossWeights(ssi=0.3)) for _ in range(50)]
+    usual = losses.LossWeights(l1=0.5, ssi=0.3)
+    pairs = [losses.drawn_weights(rng, usual) for _ in range(50)]
     for one, mirror in pairs:
-        products = losses.condition(one) * losses.condition(mirror)
-        assert torch.allclose(products, products[:1].expand(4), rtol=1e-4)
+        products = losses.condition(one) * losses.condition(mirror) / losses.condition(usual) ** 2
+        assert torch.allclose(products, products[:1].expand(4), rtol=1e-4), "mirrored around the usual weighting"
     drawn = [weights for pair in pairs for weights in pair]
     assert all(w.mask + w.depth == pytest.approx(1) and w.ssim + w.edge + w.l1 == pytest.approx(1) for w in drawn)
-    assert all(w.ssi == pytest.approx(0.1) and w.dice == 1 for w in drawn)
+    assert all(w.ssi == pytest.approx(0.12) and w.dice == 1 for w in drawn)
     assert min(w.mask for w in drawn) < 0.05 and max(w.mask for w in drawn) > 0.95 and len({w.edge for w in drawn}) == 100

@@ -176,13 +176,14 @@ def test_config_survives_json():
 def test_a_conditional_network_starts_as_an_ordinary_one_and_then_listens(config):
     torch.manual_seed(0)
     ordinary = model.MaskDepthNet(config).eval()
-    net = ConditionalNet(replace(config, conditional=True), ordinary).eval()
+    net = ConditionalNet(replace(config, conditional=True), ordinary)
+    net.usual.copy_(torch.tensor([0.4, 0.3, 0.2, 0.1]))
     photos, corners = torch.rand(2, 2, 3, 32, 40), torch.eye(CONDITIONS)
     assert len(losses.CONDITIONED) == CONDITIONS
     with torch.no_grad():
-        first, second = net(*photos, corners[0]), net(*photos, corners[3])
-        for same in (first, ordinary(*photos)):
-            assert torch.equal(same[0], second[0]) and torch.equal(same[1], second[1]), "code 0 changes nothing"
+        plain = ordinary(*photos)
+        for corner in corners:
+            assert all(torch.equal(a, b) for a, b in zip(net(*photos, corner), plain, strict=True)), "no modulation yet"
         for layer in net.modules():
             if isinstance(layer, FiLM):
                 layer.to_film.weight.normal_(0, 0.3)
@@ -192,6 +193,20 @@ def test_a_conditional_network_starts_as_an_ordinary_one_and_then_listens(config
         assert not torch.allclose(*coarse), "the encoder listens too"
         mixed = net(*photos, torch.stack([corners[0], corners[3]]))
         assert torch.allclose(mixed[1][0], first[1][0], atol=1e-5) and torch.allclose(mixed[1][1], second[1][1], atol=1e-5)
-        assert torch.equal(net(*photos)[1], net(*photos, net.usual)[1])
-        net.embed[2].bias.fill_(-1)
-        assert not torch.allclose(net.embed(corners[0]), net.embed(corners[3])), "a code that has drifted still tells weightings apart"
+        for usual in (net(*photos), net(*photos, net.usual)):
+            assert all(torch.equal(a, b) for a, b in zip(usual, plain, strict=True)), "at the usual weights it is the ordinary network"
+
+
+def test_only_the_modulation_of_a_conditional_network_is_trained():
+    torch.manual_seed(0)
+    ordinary = model.MaskDepthNet(TINY)
+    net = ConditionalNet(replace(TINY, conditional=True), ordinary).train()
+    optimizer = torch.optim.AdamW(net.parameters(), 0.1)
+    for _ in range(2):  # with the first step's weights the code gets a gradient too
+        mask_logits, depth = net(*torch.rand(2, 2, 3, 32, 32), torch.tensor([0.7, 0.1, 0.1, 0.1]))
+        (mask_logits.mean() + depth.mean()).backward()
+        optimizer.step()
+    kept = {name.replace("layer.", ""): value for name, value in net.state_dict().items()}
+    assert all(torch.equal(value, kept[name]) for name, value in ordinary.state_dict().items()), "weights and statistics"
+    assert all(layer.to_film.weight.abs().sum() > 0 for layer in net.modules() if isinstance(layer, FiLM))
+    assert all(part.weight.grad is not None for part in (net.embed[0], net.embed[2]))

@@ -162,8 +162,13 @@ def test_weightings_survive_the_file(tmp_path):
 def test_the_preview_follows_the_weights(conditional, examples):
     one = widgets.preview(conditional, examples, LossWeights(1.0, 0.0))
     other = widgets.preview(conditional, examples, LossWeights(0.0, 1.0))
-    assert one.dtype == np.uint8 and one.shape == other.shape == (4 * 64, 4 * 64, 3)
-    assert np.array_equal(one[:64], other[:64]) and not np.array_equal(one[64:], other[64:])
+    assert one.dtype == np.uint8 and one.shape == other.shape == (5 * 64, 4 * 64, 3)
+    assert np.array_equal(one[:64], other[:64]) and not np.array_equal(one[64:256], other[64:256])
+    usual = widgets.preview(conditional, examples, LossWeights(3.0, 7.0))
+    depth = widgets.at_weighting(conditional, LossWeights(1.0, 0.0))(examples["background"], examples["image"])[1]
+    own = widgets.preview(conditional, examples, LossWeights(1.0, 0.0), depth)
+    changes = [np.ptp(picture[256:].reshape(-1, 3), axis=0).max() for picture in (usual, own, one)]
+    assert changes[:2] == [0, 0] and changes[2] > 50, "the last row shows what has changed, and nothing else"
     doubled = widgets.preview(conditional, examples, LossWeights(2.0, 0.0))
     assert np.array_equal(one, doubled), "only the ratios count"
     with pytest.raises(InputError, match="weight 0"):
@@ -176,6 +181,8 @@ def test_a_mosaic_shows_what_it_says(examples):
     assert np.ptp(picture[96:].reshape(-1, 3), axis=0).max() == 0, "no error, one colour"
     far = widgets.mosaic(examples, examples["mask"], examples["depth"] - 0.3, zoom=1)[96:]
     assert (far[..., 0] > far[..., 2]).all(), "too far is red"
+    nearer = widgets.mosaic(examples, examples["mask"], examples["depth"], examples["depth"] - 0.01, zoom=1)
+    assert np.array_equal(nearer[:128], picture) and (nearer[128:, :, 2] > nearer[128:, :, 0]).all(), "what came nearer is blue"
 
 
 def test_the_tradeoff_of_every_weighting(conditional, examples, tiny):
@@ -306,6 +313,6 @@ def test_every_pair_is_shown_with_a_weighting_and_with_its_mirror(tiny, tmp_path
     assert loss.isfinite() and set(terms) == set(losses.TERMS) and len(shown["image"]) == 12
     for name in ("background", "image", "mask", "depth"):
         assert torch.equal(*shown[name].chunk(2))
-    ratios = shown["conditions"].log()
+    ratios = (shown["conditions"] / losses.condition(trainer.weights)).log()
     one, other = (ratios - ratios.mean(1, keepdim=True)).chunk(2)
     assert torch.allclose(one, -other, atol=1e-4) and len(shown["conditions"].unique(dim=0)) == 2 * trainer.GROUPS
