@@ -331,11 +331,13 @@ class FiLM(nn.Module):
         super().__init__()
         self.layer, self.to_film = layer, nn.Linear(hidden, 2 * channels, bias=False)
         nn.init.zeros_(self.to_film.weight)
-        self.code: Tensor | None = None  # (B, hidden), set by ConditionalNet before every pass
+        self.code: Tensor | None = None  # (B, hidden), or (1, hidden) for all; set by ConditionalNet before every pass
 
     def forward(self, x: Tensor) -> Tensor:
-        code = self.code.repeat(len(x) // len(self.code), 1)  # the encoder sees both photos of every pair
-        scale, shift = self.to_film(code)[..., None, None].chunk(2, dim=1)
+        film = self.to_film(self.code)
+        if len(film) > 1:
+            film = film.repeat(len(x) // len(film), 1)  # the encoder sees both photos of every pair
+        scale, shift = film[..., None, None].chunk(2, dim=1)
         return self.layer(x) * (1 + scale) + shift
 
 
@@ -377,7 +379,7 @@ class ConditionalNet(MaskDepthNet):
     def forward(self, background: Tensor, image: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         condition = (self.usual if condition is None else condition).to(image.device)
         ratios = (condition.clamp_min(LEAST_WEIGHT) / self.usual.clamp_min(LEAST_WEIGHT)).log()
-        code = self.embed(RATIO * (ratios - ratios.mean(-1, keepdim=True)).expand(len(image), CONDITIONS))
+        code = self.embed(RATIO * (ratios - ratios.mean(-1, keepdim=True)).reshape(-1, CONDITIONS))
         for layer in self.modules():
             if isinstance(layer, FiLM):
                 layer.code = code
