@@ -45,9 +45,9 @@ def train(
     catalogue, net, kind, folder: Path, weights: LossWeights, epochs: int, samples: int, validation: list, seed: int = 0
 ) -> training.Trainer:
     """One training with its own folder; resumes. `seed` decides the order of the pairs and the weightings that are drawn."""
-    shown = 2 if kind is training.ConditionalTrainer else 1  # it shows every pair twice: half as many pairs are the same budget
+    # It shows every pair twice: half as many pairs are the same budget.
+    shown, lr = (2, CONDITIONAL_LR) if kind is training.ConditionalTrainer else (1, LR)
     loader = dataset.loader(training_pairs(catalogue), BATCH // shown, samples=samples // shown, seed=seed)
-    lr = CONDITIONAL_LR if kind is training.ConditionalTrainer else LR
     config = training.TrainingConfig(epochs=epochs, lr=lr, ema=EMA, seed=seed)
     trainer = kind(net, loader, validation, folder, config, weights, z_near=catalogue.z_near, resume=True, say=say)
     trainer.fit()
@@ -109,7 +109,9 @@ def main(arguments: list[str] | None = None) -> int:
         torch.manual_seed(0)
         folder = options.out / name.replace(" ", "-")
         alone = train(catalogue, training.load_weights(assets.WEIGHTS), training.Trainer, folder, losses.normalised(weights), *budget)
-        dedicated = metrics.summary(metrics.evaluate(metrics.network(alone.averaged.module), validation, catalogue.z_near))
+        dedicated = metrics.summary(
+            metrics.evaluate(metrics.network(alone.averaged.module, "cpu", exact=True), validation, catalogue.z_near)
+        )
         answer = widgets.tradeoff(conditional, validation, catalogue.z_near, [weights])[0]
         answer.pop("weights")
         learnt = {

@@ -7,6 +7,7 @@ and confidence intervals come from the same numbers.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -167,17 +168,18 @@ def evaluate(predict, batches: Iterable[dict[str, Tensor]], z_near: float, full:
     return {key: torch.cat(values).numpy() for key, values in rows.items()}
 
 
-def network(net: torch.nn.Module, device: torch.device | str | None = None, *condition: Tensor):
+def network(net: torch.nn.Module, device: torch.device | str | None = None, *condition: Tensor, exact: bool = False):
     """`predict` for `evaluate` from a MaskDepthNet: sigmoid of the mask's logits, depth as it is.
 
-    It runs, and `net` is moved, to `device` (None: the GPU where there is one). `condition` goes to a ConditionalNet.
+    It runs, and `net` is moved, to `device` (None: the GPU where there is one). `condition` goes to a ConditionalNet. `exact`: in float32
+    even where bfloat16 is fast.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     net.to(device, memory_format=torch.channels_last)
 
     def predict(background: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         was_training = net.training
-        with autocast(device):
+        with nullcontext() if exact else autocast(device):
             mask_logits, depth = net.eval()(background.to(device), image.to(device), *condition)
         net.train(was_training)
         return mask_logits.float().sigmoid().cpu(), depth.float().cpu()

@@ -252,7 +252,7 @@ def png(picture: np.ndarray | Figure) -> bytes:
 def at_weighting(net: torch.nn.Module, weights: LossWeights) -> Callable:
     """`predict` for `metrics.evaluate` of a conditional network at a weighting, which is taken up to a common factor.
 
-    In full precision, not as `metrics.network`: two weightings' answers lie closer together than bfloat16 can tell.
+    In full precision: two weightings' answers lie closer together than bfloat16 can tell.
 
     Raises:
         InputError: mask, ssim, edge and l1 have no weight.
@@ -261,14 +261,7 @@ def at_weighting(net: torch.nn.Module, weights: LossWeights) -> Callable:
         vector = condition(weights)
     except ValueError as error:
         raise InputError(str(error)) from None
-    net.eval().to("cpu", memory_format=torch.channels_last)
-
-    def predict(background: torch.Tensor, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        with torch.no_grad():
-            mask_logits, depth = net(background, image, vector)
-        return mask_logits.sigmoid(), depth
-
-    return predict
+    return metrics.network(net, "cpu", vector, exact=True)
 
 
 def preview(
@@ -279,9 +272,10 @@ def preview(
     The last row is the depth's change since `before` (None: the depth at the usual weighting), CHANGE times as strong.
     """
     photos = examples["background"], examples["image"]
-    if before is None:
-        before = at_weighting(net, LossWeights())(*photos)[1]
-    return mosaic(examples, *at_weighting(net, weights)(*photos), before)
+    with torch.no_grad():
+        mask, depth = at_weighting(net, weights)(*photos)
+        before = at_weighting(net, LossWeights())(*photos)[1] if before is None else before
+    return mosaic(examples, mask, depth, before)
 
 
 def tradeoff(net: torch.nn.Module, batches: list[dict], z_near: float, weightings: list[LossWeights]) -> list[dict]:
@@ -421,7 +415,8 @@ def preview_panel(net: torch.nn.Module, examples: dict[str, torch.Tensor], rows:
     panel, points = Panel(), []
     panel.chart, panel.here = panel.kit.Image(format="png"), None  # `here`: number of the row that is ringed
     drawn, places = chart(rows) if rows else (None, ())
-    before = at_weighting(net, weights or LossWeights())(examples["background"], examples["image"])[1]
+    with torch.no_grad():
+        before = at_weighting(net, weights or LossWeights())(examples["background"], examples["image"])[1]
 
     def current() -> LossWeights:
         return changed(weights or LossWeights(), **{name: slider.value for name, slider in panel.sliders.items()})

@@ -165,7 +165,8 @@ def test_the_preview_follows_the_weights(conditional, examples):
     assert one.dtype == np.uint8 and one.shape == other.shape == (5 * 64, 4 * 64, 3)
     assert np.array_equal(one[:64], other[:64]) and not np.array_equal(one[64:256], other[64:256])
     usual = widgets.preview(conditional, examples, LossWeights(3.0, 7.0))
-    depth = widgets.at_weighting(conditional, LossWeights(1.0, 0.0))(examples["background"], examples["image"])[1]
+    with torch.no_grad():
+        depth = widgets.at_weighting(conditional, LossWeights(1.0, 0.0))(examples["background"], examples["image"])[1]
     own = widgets.preview(conditional, examples, LossWeights(1.0, 0.0), depth)
     changes = [np.ptp(picture[256:].reshape(-1, 3), axis=0).max() for picture in (usual, own, one)]
     assert changes[:2] == [0, 0] and changes[2] > 50, "the last row shows what has changed, and nothing else"
@@ -173,6 +174,15 @@ def test_the_preview_follows_the_weights(conditional, examples):
     assert np.array_equal(one, doubled), "only the ratios count"
     with pytest.raises(InputError, match="weight 0"):
         widgets.preview(conditional, examples, LossWeights(0, 1, ssim=0, edge=0, l1=0, ssi=1))
+
+
+def test_weightings_are_compared_in_full_precision(conditional, examples, monkeypatch):
+    monkeypatch.setattr(metrics, "autocast", lambda device: torch.autocast("cpu", torch.bfloat16))
+    photos, usual = (examples["background"], examples["image"]), LossWeights()
+    with torch.no_grad():
+        exact = conditional(*photos, losses.condition(usual))[1]
+        assert torch.allclose(widgets.at_weighting(conditional, usual)(*photos)[1], exact, atol=1e-6)
+        assert not torch.allclose(metrics.network(conditional, "cpu", losses.condition(usual))(*photos)[1], exact, atol=1e-6)
 
 
 def test_a_mosaic_shows_what_it_says(examples):
