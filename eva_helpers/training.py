@@ -82,8 +82,9 @@ class Trainer:
         self.balance = Balance(self.config.balance)
         learned = [p for p in self.balance.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW([*net.parameters(), *learned], self.config.lr, weight_decay=self.config.weight_decay, fused=True)
-        steps = self.config.epochs * len(train)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.config.lr, total_steps=max(2, steps), pct_start=0.2)
+        steps = max(2, self.config.epochs * len(train))
+        steps += steps == 5  # OneCycleLR divides by 0.2 * steps - 1
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.config.lr, total_steps=steps, pct_start=0.2)
         net = net.to(memory_format=torch.channels_last)
         self.net, self.optimizer, self.train_loader, self.schedule = self.accelerator.prepare(net, optimizer, train, schedule)
         self.validation = validation

@@ -14,8 +14,10 @@ from PIL import Image
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["CI"] = "true"  # no widgets in tests
 
-from eva_helpers import assets
+from eva_helpers import assets, training
+from eva_helpers.model import MaskDepthNet, ModelConfig
 
+TINY = ModelConfig(widths=(8, 8, 8, 8, 8), blocks=(1, 1, 1, 1, 1), decoder=(8, 8, 8, 8), detail=4)
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
 
 
@@ -90,15 +92,9 @@ def tiny(tmp_path_factory) -> assets.Catalogue:
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory) -> Path:
     """A weights file of a tiny untrained network."""
-    import torch
-
-    from eva_helpers import training
-    from eva_helpers.model import MaskDepthNet, ModelConfig
-
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    net = MaskDepthNet(ModelConfig(widths=(8, 8, 8, 8, 8), blocks=(1, 1, 1, 1, 1), decoder=(8, 8, 8, 8), detail=4))
-    training.save_weights(net, path)
+    training.save_weights(MaskDepthNet(TINY), path)
     return path
 
 

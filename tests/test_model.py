@@ -2,11 +2,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from conftest import TINY
 
 from eva_helpers import losses, model
-from eva_helpers.model import CONDITIONS, ConditionalNet, FiLM, ModelConfig
-
-TINY = ModelConfig(widths=(8, 8, 8, 8, 8), blocks=(1, 1, 1, 1, 1), decoder=(8, 8, 8, 8), detail=4)
+from eva_helpers.model import CONDITIONS, ConditionalNet, FiLM
 
 
 def sized(net):

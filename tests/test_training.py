@@ -2,19 +2,18 @@ import json
 
 import pytest
 import torch
+from conftest import TINY
 from safetensors.torch import save_file
 
 from eva_helpers import dataset, training
 from eva_helpers.images import InputError
 from eva_helpers.losses import LossWeights
-from eva_helpers.model import MaskDepthNet, ModelConfig
-
-TINY = ModelConfig(widths=(8, 8, 8, 8, 8), blocks=(1, 1, 1, 1, 1), decoder=(8, 8, 8, 8), detail=4)
+from eva_helpers.model import MaskDepthNet
 
 
-def make(tiny, folder, epochs=2, balance="fixed", **options):
+def make(tiny, folder, epochs=2, balance="fixed", samples=32, **options):
     pairs = dataset.CompositeDataset(tiny, size=32, augment=True, strength=0.5)
-    train = dataset.loader(pairs, 8, samples=32, seed=0)
+    train = dataset.loader(pairs, 8, samples=samples, seed=0)
     held = dataset.loader(dataset.fixed_sample(dataset.CompositeDataset(tiny, "validation", "validation", size=32), 8), 8)
     torch.manual_seed(0)
     config = training.TrainingConfig(epochs=epochs, balance=balance)
@@ -37,6 +36,12 @@ def test_an_epoch_leaves_a_record_and_weights(tiny, tmp_path):
 def test_training_lowers_the_loss(tiny, tmp_path):
     history = make(tiny, tmp_path / "run", epochs=15).fit()
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]
+
+
+@pytest.mark.parametrize("epochs", range(1, 7))
+def test_any_number_of_steps_is_a_training(tiny, tmp_path, epochs):
+    trainer = make(tiny, tmp_path / "run", epochs=epochs, samples=8)
+    assert len(trainer.train_loader) == 1 and len(trainer.fit()) == epochs
 
 
 def test_same_seed_same_numbers(tiny, tmp_path):

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from test_training import TINY
+from conftest import TINY
 
 from eva_helpers import dataset, losses, metrics, plots, training, widgets
 from eva_helpers.images import InputError
