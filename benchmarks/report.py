@@ -150,6 +150,25 @@ def progressive(report: dict) -> list[str]:
     return lines
 
 
+def ceiling(report: dict) -> list[str]:
+    """How good a mask can be at all."""
+    sizes = report["sizes"]
+    first = next(iter(sizes.values()))
+    samples = ", ".join(f"{values['samples']:,} at {size}" for size, values in sizes.items())
+    lines = [
+        "How good can a mask be at all? Mean mask IoU on validation pairs: the network's masks with the truth put in on outlines (pixels "
+        "covered in part) or everywhere else; the true mask, were its coverage known that well; and ideal pairs, which differ by nothing "
+        f"but the object, for the shipped network and for the same trained further on such pairs alone ({samples}):",
+        "",
+        row("pairs", "mask", *sizes),
+        row(*["---"] * (2 + len(sizes))),
+    ]
+    for pairs, names in first.items():
+        if isinstance(names, dict):
+            lines += [row(pairs, name, *(values[pairs][name] for values in sizes.values())) for name in names]
+    return lines
+
+
 def check(report: dict) -> list[str]:
     """What the pair check says about composites of real photographs, and what `align` mends."""
     lines = [
@@ -231,7 +250,7 @@ def figures() -> str:
     """The README's section, from the files."""
     parts = [scores(json.loads(WEIGHTS.with_suffix(".json").read_text()))]
     sections = {"real_photos": real, "photo_pack": pack, "pair_check": check, "time_to_dice_0": race, "time_to_dice_1": race}
-    sections |= {"progressive": progressive, "conditional": conditional, "speed": speed, "files": speed}
+    sections |= {"ceiling": ceiling, "progressive": progressive, "conditional": conditional, "speed": speed, "files": speed}
     for name, make in sections.items():
         path = RESULTS / f"{name}.json"
         if path.exists():

@@ -100,6 +100,9 @@ def variants() -> dict[str, dict]:
         "training: batches of 32": {"batch": 32},
         "training: constant learning rate": {"trainer": "constant"},
         "training: no averaged weights": {"training": {"ema": 0.0}},
+        "training: no averaged weights, another seed": {"training": {"ema": 0.0}, "seed": 1},
+        "training: weights averaged over 30 steps": {"training": {"ema": 1 - 1 / 30}},
+        "training: weights averaged over 30 steps, another seed": {"training": {"ema": 1 - 1 / 30}, "seed": 1},
     }
 
 

@@ -159,6 +159,25 @@ def test_small_photos_first_is_compared_at_every_size(tmp_path):
     assert all(f"{plan['224 px']['depth_rmse_std']:.3f}" in table and name in table for name, plan in result["plans"].items())
 
 
+def test_the_ceiling_of_a_mask_is_measured_at_every_size(tmp_path):
+    path = tmp_path / "ceiling.json"
+    done = command("ceiling.py", "--share", 0.002, "--json", path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    result = json.loads(path.read_text())
+    for values in result["sizes"].values():
+        made = values["capture differences at strength 1"]
+        swapped = [score for name, score in made.items() if "elsewhere" in name]
+        assert len(swapped) == 2 and all(made["the network"] <= score <= 1 for score in swapped), "truth put in never harms"
+        noisy = [score for name, score in made.items() if "+-" in name]
+        assert noisy == sorted(noisy, reverse=True) and 0 < noisy[-1] < 1, "the less is known, the worse"
+        assert all(0 <= score <= 1 for score in values["ideal pairs"].values()) and len(values["ideal pairs"]) == 3
+    table = "\n".join(report.ceiling(result))
+    assert all(name in table for values in result["sizes"].values() for name in values["ideal pairs"]) and "| 224 px |" in table
+    again = command("ceiling.py", "--share", 0.002, "--json", path)
+    assert again.returncode == 0 and not again.stdout, "what is stored is not measured again"
+    assert command("ceiling.py", "--json", path).returncode == 2
+
+
 def test_variants_are_resumed_and_bound_to_their_settings(tmp_path):
     path = tmp_path / "variants.json"
     first = command("variants.py", "--samples", 32, "--only", "deep supervision", "--json", path)
