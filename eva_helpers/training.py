@@ -31,8 +31,8 @@ FORMAT = "eva_helpers.MaskDepthNet"
 class TrainingConfig:
     """Settings of one training.
 
-    `lr` is the one-cycle peak; `ema` the decay of the averaged weights that are evaluated and kept; `balance` one of
-    `losses.BALANCES`.
+    `lr` is the one-cycle peak; `ema` the decay of the averaged weights that are evaluated and kept: it spans 1 / (1 - ema) steps, which
+    should be few of all (a quarter of them costs accuracy: `benchmarks/variants.py`). `balance` is one of `losses.BALANCES`.
     """
 
     epochs: int = 10
