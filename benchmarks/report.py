@@ -154,7 +154,7 @@ def ceiling(report: dict) -> list[str]:
     """How good a mask can be at all."""
     sizes = report["sizes"]
     first = next(iter(sizes.values()))
-    samples = ", ".join(f"{values['samples']:,} at {size}" for size, values in sizes.items())
+    samples = ", ".join(f"{values['samples']:,} samples at {size}" for size, values in sizes.items())
     lines = [
         "How good can a mask be at all? Mean mask IoU on validation pairs: the network's masks with the truth put in on outlines (pixels "
         "covered in part) or everywhere else; the true mask, were its coverage known that well; and ideal pairs, which differ by nothing "
