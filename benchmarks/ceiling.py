@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
+from train_shipped import held_out
 
 from eva_helpers import assets, dataset, metrics, training
 from eva_helpers.folders import put
@@ -23,16 +24,10 @@ from eva_helpers.losses import LossWeights
 from eva_helpers.model import MaskDepthNet
 
 RESULTS = Path(__file__).parent / "results" / "ceiling.json"
-SIZES = {64: (384, 32, 40_960), 224: (128, 8, 4_096)}  # px: validation pairs, batch size, samples of the training on ideal pairs
+SIZES = {64: (384, 32, 256), 224: (128, 8, 102)}  # px: validation pairs; batches and how many an epoch, of the training on ideal pairs
 COVERED = (0.02, 0.98)  # coverage of an outline's pixel
 ERRORS = (0.05, 0.1, 0.2)  # standard deviations with which the coverage of the outline is known
-LR = 2e-3
-
-
-def validation(catalogue: assets.Catalogue, size: int, strength: float, count: int) -> list[dict[str, torch.Tensor]]:
-    """The same composites for every strength of the capture differences."""
-    held = dataset.CompositeDataset(catalogue, "validation", "validation", size=size, strength=strength, seed=0)
-    return list(dataset.loader(dataset.fixed_sample(held, count, 0), 32))
+EPOCHS, LR = 5, 2e-3
 
 
 def outlines(net: MaskDepthNet, batches: Iterable[dict[str, torch.Tensor]], seed: int = 0) -> dict[str, float]:
@@ -56,23 +51,23 @@ def outlines(net: MaskDepthNet, batches: Iterable[dict[str, torch.Tensor]], seed
 
 
 def trained_on_ideal(
-    net: MaskDepthNet, catalogue: assets.Catalogue, size: int, batch: int, samples: int, batches: list[dict[str, torch.Tensor]]
+    net: MaskDepthNet, catalogue: assets.Catalogue, size: int, batch: int, steps: int, validation: list[dict[str, torch.Tensor]]
 ) -> MaskDepthNet:
     """The network, trained further for the mask alone on pairs of the park that differ by nothing but the object; averaged weights."""
     pairs = dataset.CompositeDataset(catalogue, size=size, augment=True, seed=size)
-    loader = dataset.loader(pairs, batch, samples=max(batch, samples // 5), seed=size)
+    loader = dataset.loader(pairs, batch, samples=batch * steps, seed=size)
     with tempfile.TemporaryDirectory() as folder:
-        config, weights = training.TrainingConfig(epochs=5, lr=LR), LossWeights(mask=1.0, depth=0.0)
-        trainer = training.Trainer(net.train(), loader, batches, folder, config, weights, z_near=catalogue.z_near)
+        config, weights = training.TrainingConfig(epochs=EPOCHS, lr=LR), LossWeights(mask=1.0, depth=0.0)
+        trainer = training.Trainer(net.train(), loader, validation, folder, config, weights, z_near=catalogue.z_near)
         trainer.fit()
     return trainer.averaged.module.eval()
 
 
-def measure(catalogue: assets.Catalogue, size: int, count: int, batch: int, samples: int) -> dict:
+def measure(catalogue: assets.Catalogue, size: int, count: int, batch: int, steps: int) -> dict:
     """Everything at one size."""
     net = training.load_weights(assets.WEIGHTS)
-    differing, ideal = (validation(catalogue, size, strength, count) for strength in (1.0, 0.0))
-    result = {"pairs": count, "samples": samples, "capture differences at strength 1": outlines(net, differing)}
+    differing, ideal = (list(held_out(catalogue, size, count, strength)) for strength in (1.0, 0.0))
+    result = {"pairs": count, "samples": EPOCHS * steps * batch, "capture differences at strength 1": outlines(net, differing)}
 
     def score(predict: Callable) -> float:
         return metrics.summary(metrics.evaluate(predict, ideal, catalogue.z_near))["mask_iou"]
@@ -81,7 +76,7 @@ def measure(catalogue: assets.Catalogue, size: int, count: int, batch: int, samp
         "subtraction at its best threshold": score(metrics.baseline(metrics.best_threshold(ideal), 0.0)),
         "the network": score(metrics.network(net)),
         "the network, trained further on such pairs alone": score(
-            metrics.network(trained_on_ideal(net, catalogue, size, batch, samples, ideal))
+            metrics.network(trained_on_ideal(net, catalogue, size, batch, steps, ideal))
         ),
     }
     return result
@@ -97,11 +92,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {options.json} was made with another --share: remove it, or give another --json.", file=sys.stderr)
         return 2
     catalogue = assets.load_catalogue()
-    for size, (count, batch, samples) in SIZES.items():
+    for size, (count, batch, steps) in SIZES.items():
         if f"{size} px" in stored["sizes"]:
             continue
-        count, samples = max(2, round(count * options.share)), max(batch, round(samples * options.share))
-        stored["sizes"][f"{size} px"] = result = measure(catalogue, size, count, batch, samples)
+        count, steps = max(2, round(count * options.share)), max(1, round(steps * options.share))
+        stored["sizes"][f"{size} px"] = result = measure(catalogue, size, count, batch, steps)
         put(options.json, (json.dumps(stored, indent=1) + "\n").encode())  # a run that is stopped meanwhile loses none
         print(f"{size} px", json.dumps(result, indent=1), flush=True)
     return 0

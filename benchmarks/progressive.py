@@ -14,9 +14,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from train_shipped import STAGES, Stage, minutes, train
+from train_shipped import STAGES, Stage, held_out, minutes, train
 
-from eva_helpers import assets, dataset, metrics, training
+from eva_helpers import assets, metrics, training
 from eva_helpers.folders import put
 from eva_helpers.losses import LossWeights
 
@@ -48,9 +48,7 @@ def score(net, catalogue: assets.Catalogue, count: int) -> dict[str, dict]:
     """Mask IoU and depth RMSE / std on validation composites of each of SIZES."""
     result = {}
     for size in SIZES:
-        held = dataset.CompositeDataset(catalogue, "validation", "validation", size=size, strength=1.0, seed=0)
-        rows = metrics.evaluate(metrics.network(net), dataset.loader(dataset.fixed_sample(held, count, 0), 32), catalogue.z_near)
-        means = metrics.summary(rows)
+        means = metrics.summary(metrics.evaluate(metrics.network(net), held_out(catalogue, size, count), catalogue.z_near))
         result[f"{size} px"] = {key: means[key] for key in ("mask_iou", "depth_rmse_std", "depth_delta1")}
     return result
 

@@ -17,7 +17,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from train_shipped import DATA, commit, say
+from train_shipped import DATA, commit, held_out, say
 
 from eva_helpers import assets, dataset, losses, metrics, training, widgets
 from eva_helpers.losses import LossWeights
@@ -87,8 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--ship", action="store_true", help="also write assets/weights/conditional.safetensors")
     options = parser.parse_args(arguments)
     catalogue, made_at = assets.load_catalogue(), commit()
-    held = dataset.CompositeDataset(catalogue, "validation", "validation", size=SIZE, strength=1.0, seed=0)
-    validation = list(dataset.loader(dataset.fixed_sample(held, options.validation, 0), 64))
+    validation = list(held_out(catalogue, SIZE, options.validation, batch=64))
     budget = (options.epochs, options.samples, validation)
     shipped = training.load_weights(assets.WEIGHTS)
     folders = [options.out / f"conditional-{seed}" for seed in range(options.seeds)]

@@ -91,6 +91,12 @@ def loaders(catalogue: assets.Catalogue, stage: Stage, workers: int, seed: int) 
     )
 
 
+def held_out(catalogue: assets.Catalogue, size: int, count: int, strength: float = 1.0, batch: int = 32, seed: int = 0) -> DataLoader:
+    """Fixed composites of validation scenes and dogs: the same ones for every strength of the capture differences."""
+    pairs = dataset.CompositeDataset(catalogue, "validation", "validation", size=size, strength=strength, seed=seed)
+    return dataset.loader(dataset.fixed_sample(pairs, count, seed), batch)
+
+
 def train(
     catalogue: assets.Catalogue,
     stages: tuple[Stage, ...],
@@ -103,8 +109,7 @@ def train(
     """All stages, the first from `net` or from nothing, each from the last weights of the one before; returns the last one's best."""
     for number, stage in enumerate(stages):
         size = max(stage.parts)
-        held = dataset.CompositeDataset(catalogue, "validation", "validation", size=size, strength=1.0, seed=seed)
-        validation = dataset.loader(dataset.fixed_sample(held, 192 if size < 128 else 96, seed), 32)
+        validation = held_out(catalogue, size, 192 if size < 128 else 96, seed=seed)
         torch.manual_seed(seed)
         net = net.train() if net else MaskDepthNet(ModelConfig())
         if stage.sized and not net.config.sized:

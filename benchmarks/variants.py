@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from train_shipped import DATA, commit
+from train_shipped import DATA, commit, held_out
 
 from eva_helpers import assets, dataset, training
 from eva_helpers.folders import put
@@ -120,8 +120,7 @@ def train(catalogue: assets.Catalogue, change: dict, samples: int) -> dict:
     """Train one variant and score it."""
     seed, start = change.get("seed", 0), time.perf_counter()
     pairs = dataset.CompositeDataset(catalogue, size=SIZE, augment=True, seed=seed, **(COMPOSITES | change.get("data", {})))
-    held = dataset.CompositeDataset(catalogue, "validation", "validation", size=SIZE, strength=1.0, seed=0)
-    validation = list(dataset.loader(dataset.fixed_sample(held, VALIDATION, 0), 64))
+    validation = list(held_out(catalogue, SIZE, VALIDATION, batch=64))
     loader = dataset.loader(pairs, change.get("batch", BATCH), samples=samples, seed=seed)
     trainer = make(change, loader, validation, catalogue.z_near)
     trainer.fit()

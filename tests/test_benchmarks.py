@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import ceiling
 import numpy as np
 import pytest
 import report
@@ -16,6 +17,7 @@ from conftest import smooth
 from PIL import Image
 
 from eva_helpers import assets, evaluate, training, widgets
+from eva_helpers.dataset import CompositeDataset
 from eva_helpers.losses import LossWeights
 from eva_helpers.model import ModelConfig, receptive_field
 
@@ -171,11 +173,21 @@ def test_the_ceiling_of_a_mask_is_measured_at_every_size(tmp_path):
         noisy = [score for name, score in made.items() if "+-" in name]
         assert noisy == sorted(noisy, reverse=True) and 0 < noisy[-1] < 1, "the less is known, the worse"
         assert all(0 <= score <= 1 for score in values["ideal pairs"].values()) and len(values["ideal pairs"]) == 3
+        assert values["samples"] in (5 * 32, 5 * 8)
     table = "\n".join(report.ceiling(result))
     assert all(name in table for values in result["sizes"].values() for name in values["ideal pairs"]) and "| 224 px |" in table
     again = command("ceiling.py", "--share", 0.002, "--json", path)
     assert again.returncode == 0 and not again.stdout, "what is stored is not measured again"
     assert command("ceiling.py", "--json", path).returncode == 2
+
+
+def test_the_ceilings_network_is_trained_on_ideal_pairs(tiny, weights, monkeypatch):
+    asked = []
+    monkeypatch.setattr(ceiling.dataset, "CompositeDataset", lambda *a, **o: asked.append(o) or CompositeDataset(*a, **o))
+    held = list(train_shipped.held_out(tiny, 32, 4, strength=0.0))
+    further = ceiling.trained_on_ideal(training.load_weights(weights), tiny, 32, batch=4, steps=2, validation=held)
+    first, last = (net.mask_decoder.detail[0][0].weight for net in (training.load_weights(weights), further))
+    assert not torch.equal(first, last) and [options.get("strength", 0) for options in asked] == [0, 0]
 
 
 def test_variants_are_resumed_and_bound_to_their_settings(tmp_path):
