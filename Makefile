@@ -1,4 +1,4 @@
-# Everything goes through .venv, which `make setup` (or any other target) makes once.
+# Every target uses .venv, which `make setup` (or any other target) creates once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,6 +7,7 @@ PROFILE ?= quick
 NAME ?=
 SHIP ?=
 PARAMS ?=
+RUN ?=
 WEIGHTS ?=
 OUT ?= runs/evaluation
 
@@ -28,9 +29,10 @@ $(READY): pyproject.toml constraints.txt
 run: $(READY)  ## execute the notebooks (PROFILE=quick|full|smoke, NAME=..., PARAMS="-p EPOCHS 3")
 	$(BIN)/python notebooks/run.py --profile $(PROFILE) $(if $(NAME),--name $(NAME)) $(PARAMS)
 
-test: $(READY)  ## lint and the whole test suite, notebooks included
+test: $(READY)  ## lint, types and the whole test suite, notebooks included
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
 test-colab: $(READY)  ## run every notebook as on a fresh Colab machine (downloads about 3 GB once; COLAB_PYTHON=python3.13)
@@ -40,36 +42,39 @@ test-browser: $(READY)  ## drive notebook 06 in a real browser (needs Debian's c
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[browser]'
 	$(BIN)/python tests/browser.py
 
-bench: $(READY)  ## speed beside the source's way
-	$(BIN)/python benchmarks/speed.py
-	$(BIN)/python benchmarks/files.py
+bench: $(READY)  ## speed, beside the original project's way
+	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.files
 
-train: $(READY)  ## train the shipped weights into runs/train, resuming (SHIP=1 also writes assets/weights; WEIGHTING=tuned.json)
-	$(BIN)/python benchmarks/train_shipped.py $(if $(SHIP),--ship) $(if $(WEIGHTING),--weighting $(WEIGHTING))
+train: $(READY)  ## train the shipped weights into runs/train; resumes (SHIP=1 also writes eva_helpers/weights; WEIGHTING=tuned.json)
+	$(BIN)/python -m experiments.train_shipped $(if $(SHIP),--ship) $(if $(WEIGHTING),--weighting $(WEIGHTING))
 
 evaluate: $(READY)  ## score weights on the test split into runs/evaluation (WEIGHTS=..., OUT=...)
-	$(BIN)/python -m eva_helpers.evaluate --out $(OUT) $(if $(WEIGHTS),--weights $(WEIGHTS))
+	$(BIN)/python -m eva_helpers evaluate --out $(OUT) $(if $(WEIGHTS),--weights $(WEIGHTS))
 
 variants: $(READY)  ## train variants of network, data, losses and schedule; resumes; about two minutes each
-	$(BIN)/python benchmarks/variants.py
+	$(BIN)/python -m experiments.variants
 
-conditional: $(READY)  ## train the loss-conditional network of notebook 06 and its dedicated rivals; resumes (SHIP=1 as above)
-	$(BIN)/python benchmarks/train_conditional.py $(if $(SHIP),--ship)
+conditional: $(READY)  ## train the loss-conditional network of notebook 06 and dedicated ones; resumes (SHIP=1 as above)
+	$(BIN)/python -m experiments.train_conditional $(if $(SHIP),--ship)
+
+report: $(READY)  ## write measured figures into README and docs/results.md (RUN=runs/NAME also copies its pictures)
+	$(BIN)/python tools/report.py $(RUN)
 
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(BIN)/python -m jupyter lab notebooks
 
-park:  ## render the embedded park with Blender (needs the `render` extra, Python 3.11; nobody needs it to use the project)
-	$(PYTHON) assets/render/dogs.py --out assets/park --count 40
-	$(PYTHON) assets/render/scenes.py --out assets/park --count 150
-	$(PYTHON) assets/render/pairs.py --out assets/park
-	$(PYTHON) assets/render/pairs.py --out assets/park --split train --each 1
-	$(PYTHON) assets/render/pairs.py --out assets/park --hideouts
-	$(PYTHON) assets/render/scenes.py --out assets/park --contact-sheet assets/park/sheets/scenes.webp
-	$(PYTHON) assets/render/dogs.py --out assets/park --contact-sheet assets/park/sheets/dogs.webp
-	$(PYTHON) assets/render/pairs.py --out assets/park --contact-sheet assets/park/sheets/pairs.webp
+park:  ## render the embedded park with Blender (needs the `render` extra, Python 3.11; not needed to use the project)
+	$(PYTHON) tools/render/dogs.py --out assets/park --count 40
+	$(PYTHON) tools/render/scenes.py --out assets/park --count 150
+	$(PYTHON) tools/render/pairs.py --out assets/park
+	$(PYTHON) tools/render/pairs.py --out assets/park --split train --each 1
+	$(PYTHON) tools/render/pairs.py --out assets/park --hideouts
+	$(PYTHON) tools/render/scenes.py --out assets/park --contact-sheet assets/park/sheets/scenes.webp
+	$(PYTHON) tools/render/dogs.py --out assets/park --contact-sheet assets/park/sheets/dogs.webp
+	$(PYTHON) tools/render/pairs.py --out assets/park --contact-sheet assets/park/sheets/pairs.webp
 
 clean:  ## remove the environment and caches; runs/ stays
-	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info
 
-.PHONY: help setup run test test-colab test-browser bench train evaluate variants conditional lab park clean
+.PHONY: help setup run test test-colab test-browser bench train evaluate variants conditional report lab park clean

@@ -1,8 +1,9 @@
-"""Speed of the data on disk and off it, in one run on one machine: `python benchmarks/files.py` (`make bench`).
+"""Speed of the data on disk and off it: `python -m benchmarks.files` (`make bench`).
 
-Writing composites beside the straightforward way with PIL; packing and reading packs; how long a training process takes to its first
-batch; and whether cost and memory grow with the length of the dataset. Files go to the temporary folder: with TMPDIR on a RAM disk the
-figures are those of the code, else also those of the disk.
+Measured in one run on one machine: writing composites, compared with the straightforward way
+(PIL); packing and reading packs; how long a training process takes to its first batch; and whether
+cost and memory grow with the length of the dataset. Files go to the temporary folder: with TMPDIR
+on a RAM disk the figures are those of the code, otherwise also those of the disk.
 """
 
 from __future__ import annotations
@@ -16,46 +17,62 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from speed import cpu_name, rate
 
-from eva_helpers import assets, dataset, folders, packing
+from benchmarks.original import FILES_SIZE as SIZE
+from benchmarks.timing import cpu_name, rate, show
+from eva_helpers.catalogue.catalogue import Catalogue, load_catalogue
+from eva_helpers.data.dataset import CompositeDataset
+from eva_helpers.files import command_line, write_json
+from eva_helpers.paths import ROOT
+from eva_helpers.storage.folders import FolderDataset
+from eva_helpers.storage.packing import pack
+from eva_helpers.storage.writing import write_composites
 
-SIZE = 220  # pixels of the source's files
+ORIGINAL = "original project (PIL: open, paste, save)"
+CORES = os.cpu_count() or 1
 
 
-def pil_way(catalogue: assets.Catalogue, folder: Path, count: int) -> None:
-    """Open background and cut-out, resize, paste, save three JPEG files: what one writes first."""
+def with_pil(catalogue: Catalogue, folder: Path, count: int) -> None:
+    """Open background and cut-out, resize, paste, save three JPEG files: the obvious way."""
     rng = np.random.default_rng(0)
     for number in range(count):
-        scene, cutout = (items[rng.integers(len(items))] for items in (catalogue.scenes, catalogue.cutouts))
-        image, dog = Image.open(scene.image).convert("RGB").resize((SIZE, SIZE)), Image.open(cutout.image).convert("RGBA")
+        scene = catalogue.scenes[rng.integers(len(catalogue.scenes))]
+        cutout = catalogue.cutouts[rng.integers(len(catalogue.cutouts))]
+        image = Image.open(scene.image).convert("RGB").resize((SIZE, SIZE))
+        dog = Image.open(cutout.image).convert("RGBA")
         dog = dog.resize([max(8, int(side * rng.uniform(0.2, 0.8))) for side in dog.size])
-        mask, at = Image.new("L", image.size), tuple(rng.integers(0, SIZE - 40, 2).tolist())
-        image.paste(dog, at, dog)
-        mask.paste(dog.getchannel("A"), at)
-        depth = Image.fromarray((np.asarray(Image.open(scene.depth)) / 4).clip(0, 255).astype(np.uint8)).resize((SIZE, SIZE))
+        mask = Image.new("L", image.size)
+        corner = tuple(rng.integers(0, SIZE - 40, 2).tolist())
+        image.paste(dog, corner, dog)
+        mask.paste(dog.getchannel("A"), corner)
+        stored = np.asarray(Image.open(scene.depth)) / 4
+        depth = Image.fromarray(stored.clip(0, 255).astype(np.uint8)).resize((SIZE, SIZE))
         for name, picture in (("image", image), ("mask", mask), ("depth", depth)):
             picture.save(folder / f"{name}_{number}.jpg")
 
 
-def writing(catalogue: assets.Catalogue, count: int, rounds: int = 3) -> dict[str, float]:
-    """Composites a second at 220 px, three files each; the median of some rounds that take turns: discs have moods."""
-    pairs = dataset.CompositeDataset(catalogue, None, None, size=SIZE)
-    ours = {
-        "ours, all cores": (os.cpu_count(), False),
-        "ours, one process": (1, False),
-        "ours, all JPEG, all cores": (os.cpu_count(), True),
+def writing(catalogue: Catalogue, count: int, rounds: int = 3) -> dict[str, float]:
+    """Composites per second at 220 px, three files each.
+
+    The median of several rounds that take turns, as the speed of disks varies.
+    """
+    composites = CompositeDataset(catalogue, None, None, size=SIZE)
+    write = partial(write_composites, composites, count=count)
+    ways: dict[str, tuple[int, Callable]] = {
+        "ours, all cores": (count, partial(write, workers=CORES)),
+        "ours, one process": (count, partial(write, workers=1)),
+        "ours, all JPEG, all cores": (count, partial(write, workers=CORES, jpeg=True)),
+        ORIGINAL: (count // 8, partial(with_pil, catalogue, count=count // 8)),
     }
-    ways = {name: (count, partial(folders.write, pairs, count=count, jpeg=jpeg, workers=workers)) for name, (workers, jpeg) in ours.items()}
-    ways["the source's way (PIL: open, paste, save)"] = count // 8, partial(pil_way, catalogue, count=count // 8)
     with tempfile.TemporaryDirectory() as folder:
-        folders.write(pairs, Path(folder) / "warm", 2 * len(pairs.scenes), workers=1)
-    rates = {name: [] for name in ways}
+        write_composites(composites, Path(folder) / "warm-up", 2 * len(composites.scenes))
+    rates: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, (number, way) in ways.items():
             with tempfile.TemporaryDirectory() as folder:
@@ -65,72 +82,86 @@ def writing(catalogue: assets.Catalogue, count: int, rounds: int = 3) -> dict[st
     return {name: statistics.median(found) for name, found in rates.items()}
 
 
-def reading(catalogue: assets.Catalogue, count: int, seconds: float) -> dict[str, float]:
-    """Samples a second at 64 px: packing from JPEG folders, and reading the pack in batches."""
+def reading(catalogue: Catalogue, count: int, seconds: float) -> dict[str, float]:
+    """Samples per second at 64 px: packing JPEG files, and reading the pack in batches."""
+    composites = CompositeDataset(catalogue, None, None, size=SIZE)
     with tempfile.TemporaryDirectory() as folder:
         files = Path(folder) / "files"
-        folders.write(dataset.CompositeDataset(catalogue, None, None, size=SIZE), files, count, jpeg=True, workers=os.cpu_count())
-        source = folders.FolderDataset(files, size=64)
+        write_composites(composites, files, count, jpeg=True, workers=CORES)
+        stored = FolderDataset(files, size=64)
         start = time.perf_counter()
-        packed = packing.pack(source, Path(folder) / "pack", workers=1)
+        packed = pack(stored, Path(folder) / "pack", workers=1)
         rates = {"packing, one process": count / (time.perf_counter() - start)}
         order = np.random.default_rng(0).permutation(count)[: count // 64 * 64].reshape(-1, 64)
-        rates["pack, batches of bytes"] = rate(lambda: sum(len(packed.raw(batch)["image"]) for batch in order), seconds)
-        rates["pack, batches of float tensors"] = rate(lambda: sum(len(packed[batch]["image"]) for batch in order), seconds)
+        for name, read in (("bytes", packed.raw), ("float tensors", packed.__getitem__)):
+            work = partial(read_all, read, order)
+            rates[f"pack, batches of {name}"] = rate(work, seconds)
         return rates
 
 
+def read_all(read: Callable[[np.ndarray], dict], order: np.ndarray) -> int:
+    """Read every batch of `order`; returns the number of samples."""
+    return sum(len(read(batch)["image"]) for batch in order)
+
+
 def in_a_process(code: str) -> dict:
-    """Run `code` in a fresh interpreter; it prints one JSON line."""
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=assets.ROOT)
+    """Run `code`, which prints one line of JSON, in a new interpreter."""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 FIRST = """
 import json, time
-from eva_helpers import assets, dataset
+from eva_helpers.catalogue import load_catalogue
+from eva_helpers.data import CompositeDataset, make_loader
 start = time.perf_counter()
-next(iter(dataset.loader(dataset.CompositeDataset(assets.load_catalogue(), augment=True, strength=1.0), 64, samples=640)))
+composites = CompositeDataset(load_catalogue(), augment=True, strength=1.0)
+next(iter(make_loader(composites, 64, samples=640)))
 print(json.dumps({"seconds": time.perf_counter() - start}))
 """
 LENGTH = """
 import json, resource, time
-from eva_helpers import assets, dataset
-pairs = dataset.CompositeDataset(assets.load_catalogue())
-for i in range(0, len(pairs), len(pairs) // 2000): pairs[i]
+from eva_helpers.catalogue import load_catalogue
+from eva_helpers.data import CompositeDataset
+composites = CompositeDataset(load_catalogue())
+for i in range(0, len(composites), len(composites) // 2000): composites[i]
 start = time.perf_counter()
-for i in range(COUNT): pairs[i * 7919 % len(pairs)]
-print(json.dumps({"rate": COUNT / (time.perf_counter() - start), "MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+for i in range(COUNT): composites[i * 7919 % len(composites)]
+seconds = time.perf_counter() - start
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"rate": COUNT / seconds, "MB": peak}))
 """
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+@command_line
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and print everything."""
+    parser = argparse.ArgumentParser("python -m benchmarks.files", description="Speed of files.")
     parser.add_argument("--count", type=int, default=3200, help="composites that are written")
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seconds", type=float, default=3.0, help="that a rate is measured")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    options = parser.parse_args()
-    catalogue = assets.load_catalogue()
-    report: dict = {"machine": f"{os.cpu_count()} cores, {cpu_name()}", "rates": {}}
-    for title, rates in (
-        (f"writing, composites/s at {SIZE} px", writing(catalogue, options.count)),
-        ("packs, samples/s at 64 px", reading(catalogue, options.count, options.seconds)),
-    ):
-        report["rates"][title] = rates
-        slowest = next((value for name, value in rates.items() if name.startswith("the source's")), None)
+    options = parser.parse_args(arguments)
+    catalogue = load_catalogue()
+    rates = {f"writing, composites/s at {SIZE} px": writing(catalogue, options.count)}
+    rates["packs, samples/s at 64 px"] = reading(catalogue, options.count, options.seconds)
+    for title, found in rates.items():
         print(f"\n{title}")
-        for name, value in rates.items():
-            print(f"  {name:<46}{value:>12,.0f}{f'{value / slowest:>10.1f} x' if slowest else ''}", flush=True)
-    report["seconds to the first batch"] = in_a_process(FIRST)["seconds"]
-    print(f"\nfrom imports to the first batch: {report['seconds to the first batch']:.1f} s\n\nlength   samples/s   peak memory")
-    report["length"] = {}
+        show(found, ORIGINAL if ORIGINAL in found else None)
+    first = in_a_process(FIRST)["seconds"]
+    print(f"\nfrom imports to the first batch: {first:.1f} s")
+    print("\nlength   samples/s   peak memory")
+    length = {}
     for count in (1_000, 10_000, 100_000):
-        report["length"][count] = found = in_a_process(LENGTH.replace("COUNT", str(count)))
+        found = in_a_process(LENGTH.replace("COUNT", str(count)))
         print(f"{count:>7,}{found['rate']:>11,.0f}{found['MB']:>11,.0f} MB", flush=True)
-    print(f"this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
+        length[count] = found
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"this process: {peak:,.0f} MB")
     if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+        report = {"machine": f"{CORES} cores, {cpu_name()}", "rates": rates}
+        write_json(options.json, report | {"seconds to the first batch": first, "length": length})
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,6 +1,6 @@
 """Mask and depth from two photos: the helpers shared by the notebooks.
 
-Importing the package is cheap; torch, kornia and the rest are imported by the modules that need them.
+Importing the package is cheap; each subpackage imports torch, kornia and the rest when it is used.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,6 +1,4 @@
-"""What this machine does fast."""
-
-from __future__ import annotations
+"""What this machine computes fast."""
 
 import ctypes
 import sys
@@ -9,30 +7,40 @@ import torch
 
 
 def fast_bf16() -> bool:
-    """Whether this machine multiplies bfloat16 in hardware; elsewhere autocast would only slow things down."""
+    """Whether bfloat16 is multiplied in hardware; elsewhere autocast only slows things down."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+    # older versions of torch cannot tell
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16", False))
 
 
 def precision() -> str:
-    """What to compute in here: "bf16" or, on a GPU without it (Colab's T4), "fp16"; "no" means float32."""
-    return "bf16" if fast_bf16() else "fp16" if torch.cuda.is_available() else "no"
+    """The precision to train in.
+
+    "bf16", "fp16" on a GPU without bfloat16 (Colab's T4), or "no" for float32.
+    """
+    if fast_bf16():
+        return "bf16"
+    return "fp16" if torch.cuda.is_available() else "no"
 
 
-def autocast(device: torch.device | str) -> torch.autocast:
-    """The context to predict in on `device`: bfloat16 where it is fast, else float32."""
-    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=fast_bf16())
+def autocast(device: torch.device | str, enabled: bool = True) -> torch.autocast:
+    """The context for inference on `device`: bfloat16 where it is fast, else float32."""
+    kind = torch.device(device).type
+    return torch.autocast(kind, torch.bfloat16, enabled=enabled and fast_bf16())
 
 
-def keep_memory() -> bool:
-    """Let glibc keep the memory that is freed, for the rest of this process; whether it could be told so.
+def keep_freed_memory() -> bool:
+    """Let glibc keep freed memory for the rest of this process; returns whether it does.
 
-    Every step frees and wants the same large blocks; handing the pages back and fetching them again is a fifth of a step on a CPU.
+    Every training step frees and requests the same large blocks. On a CPU, returning the pages to
+    the system and fetching them again takes a fifth of a step.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt if sys.platform == "linux" else None
     except AttributeError:  # another C library
         return False
-    # malloc.h: no block from mmap (-4), nothing handed back (-1), the heap grows by 64 MB (-2)
-    return bool(mallopt and all(mallopt(option, value) for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 2**26))))
+    # malloc.h: no block from mmap (-4), nothing returned (-1), the heap grows by 64 MB (-2)
+    options = ((-4, 0), (-1, 2**31 - 1), (-2, 2**26))
+    return bool(mallopt and all(mallopt(option, value) for option, value in options))

@@ -1,64 +1,105 @@
-"""Execute the series through papermill: `python notebooks/run.py --profile quick` (`make run`).
+"""Execute the notebooks through papermill: `python notebooks/run.py --profile quick` (`make run`).
 
-Everything of a run goes into a folder of its own, `runs/<name>/`: the executed notebooks, an HTML copy of each behind `index.html`,
-`figures/`, `metrics.json` and the trained weights. Unknown parameters are refused: papermill alone would only warn and run with
-the defaults.
+Each run gets its own folder `runs/<name>/`: the executed notebooks, an HTML copy of each behind
+`index.html`, `figures/`, `metrics.json` and the trained weights. Unknown parameters are refused;
+papermill alone would only warn and use the defaults.
 """
 
 from __future__ import annotations
 
 import argparse
-import html
 import json
 import os
 import sys
 import time
 from pathlib import Path
 
+import jinja2
 import papermill
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
-from eva_helpers.assets import new_run
-from eva_helpers.images import InputError, command_line
+from eva_helpers.files import InputError, command_line, read_json, write_whole
+from eva_helpers.paths import new_run
 
 FOLDER = Path(__file__).resolve().parent
-TIMEOUT = 3600  # seconds a cell may take; a hanging cell must end some day
+TIMEOUT = 3600  # seconds a cell may take
 PROFILES: dict[str, dict[str, dict[str, object]]] = {
     "full": {},  # the notebooks' own defaults
-    "quick": {  # a few minutes on two cores, good enough to beat subtraction
+    "quick": {  # a few minutes on two cores, accurate enough to beat subtraction
         "01_data_exploration": {"SAMPLES": 600},
-        "04_weighted_loss_training": {"EPOCHS": 10, "SAMPLES_PER_EPOCH": 4096, "VALIDATION_SAMPLES": 192},
+        "04_weighted_loss_training": {
+            "EPOCHS": 10,
+            "SAMPLES_PER_EPOCH": 4096,
+            "VALIDATION_SAMPLES": 192,
+        },
         "05_visual_evaluation": {"SAMPLES": 192},
     },
-    "smoke": {  # every line runs, nothing is learnt
+    "smoke": {  # every line runs, nothing is learned
         "00_dataset_generation": {"SIZE": 96, "WRITE_COUNT": 60, "WRITE_SIZE": 96},
         "01_data_exploration": {"SAMPLES": 48},
         "02_dataset_and_augmentation": {"TIMED_SAMPLES": 32},
-        "04_weighted_loss_training": {"EPOCHS": 2, "SAMPLES_PER_EPOCH": 64, "BATCH_SIZE": 16, "VALIDATION_SAMPLES": 16},
+        "04_weighted_loss_training": {
+            "EPOCHS": 2,
+            "SAMPLES_PER_EPOCH": 64,
+            "BATCH_SIZE": 16,
+            "VALIDATION_SAMPLES": 16,
+        },
         "05_visual_evaluation": {"SAMPLES": 16},
-        "06_loss_weight_tuning": {"VALIDATION_SAMPLES": 8, "SAMPLES_PER_EPOCH": 64, "SWEEP_STEPS": 3},
+        "06_loss_weight_tuning": {
+            "VALIDATION_SAMPLES": 8,
+            "SAMPLES_PER_EPOCH": 64,
+            "SWEEP_STEPS": 3,
+        },
     },
 }
+PAGE = """<!doctype html>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{{ name }}</title>
+<style>
+  body { font: 16px/1.5 sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+  pre { overflow-x: auto }
+  img { max-width: 100% }
+</style>
+<h1>Run {{ name }}</h1>
+<ol>
+{% for book, seconds in done %}
+  <li><a href="{{ book }}.html">{{ book.replace("_", " ") }}</a>
+    (<a href="{{ book }}.ipynb">executed notebook</a>, {{ "%.0f"|format(seconds) }} s)</li>
+{% endfor %}
+</ol>
+<h2>Metrics</h2>
+<pre>{{ metrics }}</pre>
+<h2>Figures</h2>
+{% for figure in figures %}
+<figure><img src="figures/{{ figure }}.png"><figcaption>{{ figure }}</figcaption></figure>
+{% endfor %}
+"""
 
 
 def notebooks(only: list[str]) -> list[Path]:
-    """The numbered notebooks in order; `only` keeps those whose names begin so. InputError when one matches nothing."""
+    """The numbered notebooks in order; `only` keeps those whose names begin like this.
+
+    Raises:
+        InputError: an entry of `only` matches no notebook.
+    """
     found = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
     for prefix in only:
         if not any(path.stem.startswith(prefix) for path in found):
-            raise InputError(f"no notebook begins with {prefix!r}: there are {', '.join(path.stem for path in found)}.")
-    return [path for path in found if not only or any(path.stem.startswith(prefix) for prefix in only)]
+            names = ", ".join(path.stem for path in found)
+            raise InputError(f"no notebook begins with {prefix!r}: there are {names}.")
+    return [path for path in found if not only or path.stem.startswith(tuple(only))]
 
 
 def accepted(path: Path) -> set[str]:
-    """Names of the parameters a notebook declares in its cell tagged `parameters`."""
+    """Names of the parameters that a notebook declares in its cell tagged `parameters`."""
     return set(papermill.inspect_notebook(str(path)))
 
 
 def parse(pairs: list[list[str]]) -> dict[str, object]:
-    """`-p NAME VALUE` pairs; values are read as JSON (3, 0.5, true, "text"), anything else is text."""
-    values = {}
+    """`-p NAME VALUE` pairs; a value is read as JSON (3, 0.5, true), else as text."""
+    values: dict[str, object] = {}
     for name, value in pairs:
         try:
             values[name] = json.loads(value)
@@ -69,38 +110,43 @@ def parse(pairs: list[list[str]]) -> dict[str, object]:
 
 def from_file(path: str | None) -> dict[str, object]:
     """Parameters of a JSON file; InputError when it cannot be read or is no object."""
-    try:
-        values = json.loads(Path(path).read_text()) if path else {}
-    except (OSError, json.JSONDecodeError) as error:
-        raise InputError(f'{path} is no parameter file ({error}): expected JSON such as {{"EPOCHS": 3}}.') from None
+    what = 'a parameter file; expected JSON such as {"EPOCHS": 3}'
+    values = read_json(path, what) if path else {}
     if not isinstance(values, dict):
-        raise InputError(f'{path} is no parameter file: expected JSON such as {{"EPOCHS": 3}}.')
+        raise InputError(f"{path} is not {what}.")
     return values
 
 
-def parameters(paths: list[Path], profile: str, given: dict[str, object], run: Path) -> dict[Path, dict[str, object]]:
-    """What each notebook gets.
+def parameters(
+    paths: list[Path], profile: str, given: dict[str, object], run: Path
+) -> dict[Path, dict[str, object]]:
+    """The parameters of each notebook.
 
     Raises:
-        InputError: a given name is a parameter of none of the notebooks, or the profile names one its notebook lacks.
+        InputError: a given name is a parameter of none of the notebooks, or the profile names
+            one that its notebook lacks.
     """
     names = {path: accepted(path) for path in paths}
-    unknown = given.keys() - set().union(*names.values())
+    known = set().union(*names.values())
+    unknown = ", ".join(sorted(given.keys() - known))
     if unknown:
-        known = ", ".join(sorted(set().union(*names.values())))
-        raise InputError(f"no notebook has the parameter {', '.join(sorted(unknown))}: choose from {known}.")
+        choices = ", ".join(sorted(known))
+        raise InputError(f"no notebook has the parameter {unknown}: choose from {choices}.")
     plan = {}
     for path in paths:
         values = PROFILES[profile].get(path.stem, {}) | {"RUN_DIR": str(run), "INTERACTIVE": False}
-        foreign = values.keys() - names[path]
+        foreign = ", ".join(sorted(values.keys() - names[path]))
         if foreign:
-            raise InputError(f"{path.name} has no parameter {', '.join(sorted(foreign))}, which profile {profile!r} sets: fix one of them.")
-        plan[path] = values | {name: value for name, value in given.items() if name in names[path]}
+            raise InputError(
+                f"{path.name} has no parameter {foreign}, which profile {profile!r} sets: "
+                "correct one of them."
+            )
+        plan[path] = values | {name: v for name, v in given.items() if name in names[path]}
     return plan
 
 
 def execute(path: Path, values: dict[str, object], run: Path) -> None:
-    """Run one notebook; its executed copy and HTML stay in `run`, also when it fails."""
+    """Run one notebook; its executed copy and HTML stay in `run`, even if it fails."""
     target = run / path.name
     try:
         papermill.execute_notebook(
@@ -112,35 +158,21 @@ def execute(path: Path, values: dict[str, object], run: Path) -> None:
             execution_timeout=TIMEOUT,
             progress_bar=sys.stderr.isatty(),
             stdout_file=sys.stdout,
-            extra_arguments=["--IPKernelApp.log_level=40"],  # its warning about plain TCP is about no notebook of ours
+            extra_arguments=["--IPKernelApp.log_level=40"],  # no warning about plain TCP
         )
     finally:
         if target.exists():
-            page, _ = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True).from_filename(str(target))
-            target.with_suffix(".html").write_text(page)
+            exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
+            page, _ = exporter.from_filename(str(target))
+            write_whole(target.with_suffix(".html"), page.encode())
 
 
 def write_index(run: Path, done: list[tuple[str, float]]) -> Path:
-    """One page that leads to everything in the run."""
-    links = "".join(
-        f"<li><a href='{name}.html'>{html.escape(name.replace('_', ' '))}</a> "
-        f"(<a href='{name}.ipynb'>executed notebook</a>, {seconds:.0f} s)</li>"
-        for name, seconds in done
-    )
-    pictures = "".join(
-        f"<figure><img src='figures/{path.name}' style='max-width:100%'><figcaption>{html.escape(path.stem)}</figcaption></figure>"
-        for path in sorted((run / "figures").glob("*.png"))
-    )
-    page = (
-        "<!doctype html><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
-        f"<title>{html.escape(run.name)}</title>"
-        "<style>body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}pre{overflow-x:auto}</style>"
-        f"<h1>Run {html.escape(run.name)}</h1><ol>{links}</ol><h2>Metrics</h2><pre>{html.escape(metrics_table(run))}</pre>"
-        f"<h2>Figures</h2>{pictures}"
-    )
-    path = run / "index.html"
-    path.write_text(page)
-    return path
+    """One page that links to everything in the run; `done`: notebook names and seconds."""
+    figures = [path.stem for path in sorted((run / "figures").glob("*.png"))]
+    template = jinja2.Environment(autoescape=True).from_string(PAGE)
+    page = template.render(name=run.name, done=done, metrics=metrics_table(run), figures=figures)
+    return write_whole(run / "index.html", page.encode())
 
 
 def metrics_table(run: Path) -> str:
@@ -148,29 +180,46 @@ def metrics_table(run: Path) -> str:
     path = run / "metrics.json"
     if not path.exists():
         return "(no metrics)"
-    rows = [(book, name, value) for book, values in sorted(json.loads(path.read_text()).items()) for name, value in values.items()]
+    books = sorted(read_json(path).items())
+    rows = [(book, name, value) for book, values in books for name, value in values.items()]
     wide = [max(len(str(row[column])) for row in rows) for column in (0, 1)]
-    shown = ((book, name, f"{value:.4f}" if isinstance(value, float) else str(value)) for book, name, value in rows)
-    return "\n".join(f"{book:<{wide[0]}}  {name:<{wide[1]}}  {value:>10}" for book, name, value in shown)
+    lines = []
+    for book, name, value in rows:
+        shown = f"{value:.4f}" if isinstance(value, float) else str(value)
+        lines.append(f"{book:<{wide[0]}}  {name:<{wide[1]}}  {shown:>10}")
+    return "\n".join(lines)
+
+
+def arguments_parser() -> argparse.ArgumentParser:
+    """The command line's arguments."""
+    parser = argparse.ArgumentParser(description="Execute the notebooks through papermill.")
+    add = parser.add_argument
+    add("--profile", choices=PROFILES, default="quick")
+    add("--name", default="", help="of the run's folder in runs/ (default: profile and date)")
+    add("--out", help="folder that holds the runs (default: runs/)")
+    add("--only", nargs="+", default=[], metavar="NOTEBOOK", help="beginnings of names: 04 05")
+    add(
+        "-p",
+        "--parameter",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="for every notebook that has it",
+    )
+    add("-f", "--file", metavar="JSON", help="parameters from a file, e.g. a saved weighting")
+    return parser
 
 
 @command_line
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0; 1 when a notebook failed; 2 for arguments that cannot be used."""
-    parser = argparse.ArgumentParser(description="Execute the notebook series through papermill.")
-    parser.add_argument("--profile", choices=PROFILES, default="quick")
-    parser.add_argument("--name", default="", help="name of the run's folder in runs/ (default: profile and date)")
-    parser.add_argument("--out", help="folder that holds the runs (default: runs/)")
-    parser.add_argument("--only", nargs="+", default=[], metavar="NOTEBOOK", help="beginnings of notebook names, e.g. 04 05")
-    parser.add_argument(
-        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="for every notebook that has it"
-    )
-    parser.add_argument("-f", "--file", metavar="JSON", help="parameters from a file, e.g. a weighting that was tuned by hand")
-    options = parser.parse_args(arguments)
+    options = arguments_parser().parse_args(arguments)
     paths = notebooks(options.only)
     given = from_file(options.file) | parse(options.parameter)
     parameters(paths, options.profile, given, Path())  # refuse before anything is made
-    run = new_run(options.name or f"{options.profile}-{time.strftime('%Y%m%d-%H%M')}", options.out)
+    name = options.name or f"{options.profile}-{time.strftime('%Y%m%d-%H%M')}"
+    run = new_run(name, options.out)
     plan = parameters(paths, options.profile, given, run)
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     done = []
@@ -180,13 +229,13 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             execute(path, values, run)
         except PapermillExecutionError as error:
-            print(
-                f"error: {path.name} failed in cell {error.cell_index}: {error.ename}: {error.evalue}\nsee {run / path.name}",
-                file=sys.stderr,
-            )
+            where = f"{path.name} failed in cell {error.cell_index}"
+            print(f"error: {where}: {error.ename}: {error.evalue}", file=sys.stderr)
+            print(f"see {run / path.name}", file=sys.stderr)
             return 1
-        done.append((path.stem, time.perf_counter() - start))
-        print(f"    done in {done[-1][1]:.0f} s", flush=True)
+        seconds = time.perf_counter() - start
+        done.append((path.stem, seconds))
+        print(f"    done in {seconds:.0f} s", flush=True)
     index = write_index(run, done)
     print(f"\n{metrics_table(run)}\n\nresults: {run}\nopen:    {index}")
     return 0

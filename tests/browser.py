@@ -1,13 +1,16 @@
 """Notebook 06 in a real browser: `python tests/browser.py` (`make test-browser`).
 
-Starts JupyterLab on a copy of the notebook, runs all its cells, moves sliders with mouse and keyboard, presses the buttons, and looks
-whether the training and the pictures follow. Measures how long a picture takes to follow its slider. Screenshots and the figures go to
-`runs/browser`. Needs Playwright and a system Chromium (Debian's package `chromium`); without them it says so and ends with status 0.
+Starts JupyterLab on a copy of the notebook, runs all its cells, moves sliders with mouse and
+keyboard, presses the buttons, and checks that the training and the pictures follow. Measures how
+long a picture takes to follow its slider. Screenshots and results go to `runs/browser`. Needs
+Playwright and a system Chromium (Debian's package `chromium`); without them it says so and exits
+with status 0.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -27,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks" / "06_loss_weight_tuning.ipynb"
 FOLLOWS_MS = 150  # the picture must follow its slider within this
 MOVES = 12
+FOLDERS = ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -35,7 +39,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# The time from a key press on slider `number` to the new picture after it, drawn: MutationObserver sees the source change, then a frame.
+# Milliseconds from a key press on a slider until the new picture is drawn: a MutationObserver sees
+# its source change, then comes a frame.
 FOLLOW = """
 ([slider, picture]) => new Promise((resolve, reject) => {
   const image = document.querySelectorAll('img.widget-image')[picture];
@@ -44,7 +49,10 @@ FOLLOW = """
   const late = setTimeout(() => reject(new Error('the picture did not follow')), 10000);
   const seen = new MutationObserver(() => {
     seen.disconnect();
-    image.decode().catch(() => null).then(() => requestAnimationFrame(() => { clearTimeout(late); resolve(performance.now() - start); }));
+    image.decode().catch(() => null).then(() => requestAnimationFrame(() => {
+      clearTimeout(late);
+      resolve(performance.now() - start);
+    }));
   });
   seen.observe(image, {attributes: true, attributeFilter: ['src']});
   handle.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true}));
@@ -54,7 +62,8 @@ FOLLOW = """
 
 def chromium() -> str | None:
     """The system's Chromium, if there is one."""
-    return next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None)
 
 
 def wait_for(condition: Callable, what: str, seconds: float = 60.0):
@@ -68,11 +77,12 @@ def wait_for(condition: Callable, what: str, seconds: float = 60.0):
 
 
 def copy(folder: Path) -> Path:
-    """The notebook with short epochs and a run folder of its own, and one more cell that tells which weights were in force."""
+    """The notebook with short epochs, its own run folder, and a cell that stores the record."""
     book = nbformat.read(NOTEBOOK, as_version=4)
-    at = next(number for number, cell in enumerate(book.cells) if "parameters" in cell.metadata.get("tags", ()))
+    tagged = ["parameters" in cell.metadata.get("tags", ()) for cell in book.cells]
     values = {"SAMPLES_PER_EPOCH": 256, "VALIDATION_SAMPLES": 32, "RUN_DIR": str(folder / "run")}
-    book.cells.insert(at + 1, nbformat.v4.new_code_cell("\n".join(f"{name} = {value!r}" for name, value in values.items())))
+    code = "\n".join(f"{name} = {value!r}" for name, value in values.items())
+    book.cells.insert(tagged.index(True) + 1, nbformat.v4.new_code_cell(code))
     tell = (
         "import json\n"
         "rows = [[row['weight mask'], row['weight depth']] for row in tuner.record]\n"
@@ -97,14 +107,15 @@ def serve(path: Path) -> tuple[subprocess.Popen, str]:
         "--IdentityProvider.token=",
         "--log-level=WARN",
     ]
-    environment = {key: value for key, value in os.environ.items() if key != "CI"}  # there, the notebook would make no widgets
-    settings = path.parent / "settings"
-    environment |= {"JUPYTERLAB_SETTINGS_DIR": str(settings), "JUPYTERLAB_WORKSPACES_DIR": str(settings)}
-    news = settings / "@jupyterlab" / "apputils-extension"
+    environment = os.environ | dict.fromkeys(FOLDERS, str(path.parent / "settings"))
+    environment.pop("CI", None)  # with it, the notebook shows no widgets
+    news = path.parent / "settings" / "@jupyterlab" / "apputils-extension"
     news.mkdir(parents=True)
-    (news / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    quiet = json.dumps({"fetchNews": "false", "checkForUpdates": False})
+    (news / "notification.jupyterlab-settings").write_text(quiet, encoding="utf-8")
+    command = [sys.executable, "-m", "jupyterlab", *options]
     with (path.parent / "server.log").open("w") as log:
-        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], cwd=ROOT, env=environment, stdout=log, stderr=log)
+        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     base = f"http://127.0.0.1:{port}"
 
     def up() -> bool:
@@ -121,7 +132,9 @@ class Session:
     """The notebook in a browser's page."""
 
     def __init__(self, page, folder: Path) -> None:
-        self.page, self.folder, self.shots = page, folder, 0
+        self.page = page
+        self.folder = folder
+        self.shots = 0
 
     def shot(self, name: str) -> None:
         """A numbered screenshot."""
@@ -137,8 +150,9 @@ class Session:
         """What panel `number` says."""
         return self.page.locator(".widget-html-content").nth(number).inner_text()
 
-    def says(self, number: int, text: str, seconds: float = 60.0) -> str:
-        return wait_for(lambda: text in self.status(number) and self.status(number), f"panel {number} says {text!r}", seconds)
+    def says(self, number: int, text: str, seconds: float = 60.0) -> None:
+        """Wait until panel `number` says `text`."""
+        wait_for(lambda: text in self.status(number), f"panel {number} says {text!r}", seconds)
 
     def press(self, text: str) -> None:
         self.page.get_by_role("button", name=text, exact=True).first.click()
@@ -150,7 +164,8 @@ class Session:
         return knob
 
     def value(self, number: int) -> float:
-        return float(self.page.locator(".widget-slider .widget-readout").nth(number).inner_text())
+        readout = self.page.locator(".widget-slider .widget-readout").nth(number)
+        return float(readout.inner_text())
 
     def picture(self, number: int) -> str:
         return self.page.locator("img.widget-image").nth(number).get_attribute("src")
@@ -162,29 +177,32 @@ def tune(session: Session) -> None:
     session.press("start / resume")
     session.says(0, "running: step", 120)
     session.shot("running")
-    knob, before = session.handle(0), session.picture(0)
+    before = session.picture(0)
+    knob = session.handle(0)
     knob.focus()
     knob.press("ArrowRight")
-    assert session.value(0) == 0.35, f"the keyboard moved the slider to {session.value(0)}"
+    moved = session.value(0)
+    assert math.isclose(moved, 0.35), f"the keyboard moved the slider to {moved}"
     wait_for(lambda: session.picture(0) != before, "the live picture changes", 60)
     knob = session.handle(1)
     box = knob.bounding_box()
-    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(*middle)
+    x = box["x"] + box["width"] / 2
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
     page.mouse.down()
-    page.mouse.move(middle[0] + 60, middle[1], steps=6)
+    page.mouse.move(x + 60, y, steps=6)
     page.mouse.up()
-    assert session.value(1) > 0.75, f"the mouse moved the slider to {session.value(1)}"
+    moved = session.value(1)
+    assert moved > 0.75, f"the mouse moved the slider to {moved}"
     session.says(0, "running: step", 60)
     session.shot("moved")
     session.press("pause")
-    session.says(0, "paused")
-    time.sleep(3)
+    session.says(0, "paused: step")
     halted = session.picture(0)
-    time.sleep(10)
+    page.wait_for_timeout(10_000)
     assert session.picture(0) == halted, "a paused training draws nothing new"
     session.press("start / resume")
-    wait_for(lambda: session.picture(0) != halted, "the training goes on", 60)
+    wait_for(lambda: session.picture(0) != halted, "the training continues", 60)
     session.press("save")
     session.says(0, "tuned.safetensors")
     session.press("stop")
@@ -195,21 +213,22 @@ def tune(session: Session) -> None:
 def follow(session: Session) -> list[float]:
     """Part two: the picture follows the slider; milliseconds of each move."""
     session.handle(5)
-    before, times = session.picture(1), []
+    before = session.picture(1)
+    times = []
     for number in range(MOVES):
         times.append(session.page.evaluate(FOLLOW, [5 + number % 2, 1]))
-        time.sleep(0.2)
+        session.page.wait_for_timeout(200)
     assert session.picture(1) != before
     session.shot("followed")
-    point = session.page.locator("button:has-text(' | ')").first
-    point.click()
-    wait_for(lambda: session.value(5) == 0.0, "the first point of the map sets the mask's slider")  # 0.02, in steps of 0.05
+    session.page.locator("button:has-text(' | ')").first.click()
+    # its mask weight is 0.02, and the slider has steps of 0.05
+    wait_for(lambda: session.value(5) < 0.01, "the first button of the map sets the mask's slider")
     session.shot("jumped")
     return times
 
 
 def run_all(session: Session) -> None:
-    """Run all cells; asked again while none runs, which has happened although the kernel was said to be idle."""
+    """Run all cells. Repeated while none runs: JupyterLab may call a kernel idle too early."""
     begun = session.page.locator(".jp-InputPrompt", has_text=re.compile(r"\[(\*|\d+)\]"))
     for _ in range(6):
         session.menu("Run", "Run All Cells")
@@ -226,7 +245,8 @@ def main() -> int:
     except ImportError:
         print("skipped: Playwright is not installed (pip install playwright).")
         return 0
-    if not (browser := chromium()):
+    browser = chromium()
+    if browser is None:
         print("skipped: there is no Chromium on this machine (Debian: apt-get install chromium).")
         return 0
     folder = ROOT / "runs" / "browser"
@@ -235,35 +255,61 @@ def main() -> int:
     server, address = serve(copy(folder))
     try:
         with sync_playwright() as driver:
-            page = driver.chromium.launch(executable_path=browser, args=FLAGS).new_page(viewport={"width": 1300, "height": 1500})
-            page.goto(address)
-            page.locator(".jp-Notebook-cell").first.wait_for(timeout=120_000)
-            session = Session(page, folder)
-            page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first.wait_for(timeout=120_000)
-            run_all(session)
-            page.locator(".widget-slider").nth(9).wait_for(timeout=120_000)
-            wait_for(lambda: (folder / "run" / "metrics.json").exists(), "all cells have run", 120)
-            session.shot("all_run")
-            tune(session)
-            times = follow(session)
-            page.locator(".jp-CodeCell .jp-InputArea-editor").last.click()
-            page.keyboard.press("Shift+Enter")
-            record = json.loads(wait_for(lambda: (path := folder / "run" / "record.json").exists() and path.read_text(), "the last cell"))
+            started = driver.chromium.launch(executable_path=browser, args=FLAGS)
+            page = started.new_page(viewport={"width": 1300, "height": 1500})
+            times = drive(page, address, folder)
     finally:
         server.terminate()
         server.wait(20)
-    used = record["rows"]
-    assert record["state"] == "stopped" and used[0] == [0.3, 0.7], record["state"]
-    assert used[-1][0] == 0.35 and used[-1][1] > 0.75, f"the last step was trained with {used[-1]}"
-    kept = json.loads((folder / "run" / "tuned.json").read_text())
-    assert [kept["MASK_WEIGHT"], kept["DEPTH_WEIGHT"]] == used[-1]
-    result = {"steps": len(used), "slider to picture, median ms": round(statistics.median(times), 1), "slowest ms": round(max(times), 1)}
-    (folder / "result.json").write_text(json.dumps(result, indent=1) + "\n")
-    print("; ".join(f"{name}: {value}" for name, value in result.items()), "- screenshots in", folder.relative_to(ROOT))
-    if statistics.median(times) > FOLLOWS_MS:
-        print(f"error: the picture takes longer than {FOLLOWS_MS} ms to follow its slider.", file=sys.stderr)
+    record = json.loads((folder / "run" / "record.json").read_text(encoding="utf-8"))
+    check(record, folder)
+    median = statistics.median(times)
+    result = {
+        "steps": len(record["rows"]),
+        "slider to picture, median ms": round(median, 1),
+        "slowest ms": round(max(times), 1),
+    }
+    text = json.dumps(result, indent=1) + "\n"
+    (folder / "result.json").write_text(text, encoding="utf-8")
+    shown = "; ".join(f"{name}: {value}" for name, value in result.items())
+    print(shown, "- screenshots in", folder.relative_to(ROOT))
+    if median > FOLLOWS_MS:
+        print(f"error: the picture follows its slider in over {FOLLOWS_MS} ms.", file=sys.stderr)
         return 1
     return 0
+
+
+def drive(page, address: str, folder: Path) -> list[float]:
+    """Run the notebook and use its panels; milliseconds from slider to picture."""
+    page.goto(address)
+    page.locator(".jp-Notebook-cell").first.wait_for(timeout=120_000)
+    session = Session(page, folder)
+    idle = page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")
+    idle.first.wait_for(timeout=120_000)
+    run_all(session)
+    page.locator(".widget-slider").nth(9).wait_for(timeout=120_000)
+    wait_for(lambda: (folder / "run" / "metrics.json").exists(), "all cells have run", 120)
+    session.shot("all_run")
+    tune(session)
+    times = follow(session)
+    page.locator(".jp-CodeCell .jp-InputArea-editor").last.click()
+    page.keyboard.press("Shift+Enter")
+    record = folder / "run" / "record.json"
+    wait_for(lambda: record.exists() and record.stat().st_size, "the last cell has run")
+    return times
+
+
+def check(record: dict, folder: Path) -> None:
+    """The weights that were trained with are those of the sliders, also in the saved file."""
+    assert record["state"] == "stopped", record["state"]
+    (mask, depth), *_, (last_mask, last_depth) = record["rows"]
+    assert math.isclose(mask, 0.3) and math.isclose(depth, 0.7), f"began with {mask}, {depth}"
+    assert math.isclose(last_mask, 0.35) and last_depth > 0.75, (
+        f"ended with {last_mask, last_depth}"
+    )
+    kept = json.loads((folder / "run" / "tuned.json").read_text(encoding="utf-8"))
+    assert math.isclose(kept["MASK_WEIGHT"], last_mask), kept
+    assert math.isclose(kept["DEPTH_WEIGHT"], last_depth), kept
 
 
 if __name__ == "__main__":

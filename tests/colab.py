@@ -1,8 +1,10 @@
-"""Imitate Colab: `python tests/colab.py [--only 04] [--fresh]` (`make test-colab`). Takes a download of about 3 GB the first time.
+"""Imitate Colab: `python tests/colab.py [--only 04] [--fresh]` (`make test-colab`).
 
-A virtual environment gets what Colab preinstalls of our packages (`colab-preinstalled.txt`, its published list of 2026-08), a module
-`google.colab` stands in for the real one, and every notebook runs by itself in an empty folder that holds nothing else; the repository
-is this checkout's last commit, given as a file:// address. Afterwards nothing of the preinstalled list may have changed.
+Downloads about 3 GB the first time. A virtual environment gets what Colab preinstalls of our
+packages (`colab-preinstalled.txt`, its published list of 2026-08), a module `google.colab` replaces
+the real one, and every notebook runs by itself in an otherwise empty folder; the repository is
+this checkout's last commit, given as a file:// address. Afterwards no preinstalled package may have
+changed.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import nbformat
@@ -36,13 +37,18 @@ book = nbformat.read("notebook.ipynb", as_version=4)
 times = []
 client = NotebookClient(book, timeout=1800, kernel_name="python3")
 starts = {}
-client.on_cell_execute = lambda cell, cell_index: starts.__setitem__(cell_index, time.perf_counter())
-client.on_cell_executed = lambda cell, cell_index, execute_reply: times.append((cell_index, time.perf_counter() - starts[cell_index]))
+def started(cell, cell_index):
+    starts[cell_index] = time.perf_counter()
+client.on_cell_execute = started
+def ended(cell, cell_index, execute_reply):
+    times.append((cell_index, time.perf_counter() - starts[cell_index]))
+client.on_cell_executed = ended
 try:
     client.execute()
 finally:
     nbformat.write(book, "executed.ipynb")
-print(json.dumps({"setup": next(seconds for index, seconds in times if index == 1), "total": sum(s for _, s in times)}))
+setup = next(seconds for index, seconds in times if index == 1)
+print(json.dumps({"setup": setup, "total": sum(seconds for _, seconds in times)}))
 """
 
 
@@ -63,7 +69,10 @@ def environment(folder: Path, python: str) -> Path:
         try:
             subprocess.run([*pip, *TORCH], check=True)
         except subprocess.CalledProcessError:
-            print(f"{', '.join(TORCH)} cannot be installed here: taking the newest instead", flush=True)
+            print(
+                f"{', '.join(TORCH)} cannot be installed here: taking the newest instead",
+                flush=True,
+            )
             subprocess.run([*pip, "torch", "torchvision"], check=True)
         subprocess.run([*pip, "-r", str(LIST)], check=True)
         (folder / ".ready").touch()
@@ -72,73 +81,93 @@ def environment(folder: Path, python: str) -> Path:
 
 def installed(interpreter: Path) -> dict[str, str]:
     """Package -> version."""
-    listed = subprocess.run([str(interpreter), "-m", "pip", "list", "--format=json"], check=True, capture_output=True, text=True).stdout
-    return {entry["name"].lower().replace("_", "-"): entry["version"] for entry in json.loads(listed)}
+    command = [str(interpreter), "-m", "pip", "list", "--format=json"]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    packages = json.loads(listed)
+    return {package["name"].lower().replace("_", "-"): package["version"] for package in packages}
 
 
 def restore(interpreter: Path, before: dict[str, str]) -> list[str]:
-    """Remove what a set-up cell installed, so that the next notebook finds a fresh machine too; returns the names."""
+    """Uninstall what a set-up cell installed, as on a fresh machine; returns the names."""
     extra = sorted(installed(interpreter).keys() - before.keys())
     if extra:
-        subprocess.run([str(interpreter), "-m", "pip", "uninstall", "--yes", "--quiet", *extra], check=True)
+        command = [str(interpreter), "-m", "pip", "uninstall", "--yes", "--quiet", *extra]
+        subprocess.run(command, check=True)
     return extra
 
 
 def run(notebook: Path, interpreter: Path, stand_in: Path) -> dict:
-    """Run one notebook alone; its set-up's and whole seconds. Raises CalledProcessError when a cell fails."""
+    """Run one notebook alone; seconds of its set-up and in total.
+
+    Raises:
+        CalledProcessError: a cell failed.
+    """
     values = PROFILES["smoke"].get(notebook.stem, {})
     book = parameterize_notebook(load_notebook_node(str(notebook)), values)
     with tempfile.TemporaryDirectory() as folder:
         nbformat.write(book, Path(folder) / "notebook.ipynb")
-        kept = {key: value for key, value in os.environ.items() if key in ("PATH", "LANG", "TMPDIR", "PIP_INDEX_URL", "SSL_CERT_FILE")}
-        home = {"HOME": folder, "PYTHONPATH": str(stand_in), "EVA_REPO_URL": ROOT.as_uri(), "JUPYTER_PLATFORM_DIRS": "1"}
+        names = ("PATH", "LANG", "TMPDIR", "PIP_INDEX_URL", "SSL_CERT_FILE")
+        env = {name: os.environ[name] for name in names if name in os.environ}
+        env |= {"HOME": folder, "PYTHONPATH": str(stand_in), "JUPYTER_PLATFORM_DIRS": "1"}
+        env["EVA_REPO_URL"] = ROOT.as_uri()
         command = [str(interpreter), "-c", EXECUTE]
-        done = subprocess.run(command, cwd=folder, env=kept | home, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
         if done.returncode:
             print(done.stderr[-3000:], file=sys.stderr)
             raise subprocess.CalledProcessError(done.returncode, command)
         return json.loads(done.stdout.splitlines()[-1])
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--venv", type=Path, default=ROOT / "runs" / "colab-venv")
-    parser.add_argument("--python", default=newest(), help="Colab's is 3.13 (default: %(default)s)")
-    parser.add_argument("--only", nargs="+", default=[])
-    parser.add_argument("--fresh", action="store_true", help="make the environment anew")
-    options = parser.parse_args()
+def colab_module() -> Path:
+    """A folder with a module `google.colab` that every Python process imports at its start."""
+    folder = Path(tempfile.mkdtemp())
+    (folder / "google" / "colab").mkdir(parents=True)
+    (folder / "google" / "colab" / "__init__.py").touch()
+    (folder / "sitecustomize.py").write_text("import google.colab\n")  # as in Colab's kernel
+    return folder
+
+
+def prepared(options: argparse.Namespace) -> tuple[Path, dict[str, str]]:
+    """The environment's interpreter, with its own kernel, and what is preinstalled in it."""
     if options.fresh:
         shutil.rmtree(options.venv, ignore_errors=True)
     interpreter = environment(options.venv, options.python)
     ready = options.venv / ".ready"
     if not ready.read_text():
         ready.write_text(json.dumps(installed(interpreter)))
-    before, slow, changed = json.loads(ready.read_text()), [], {}
+    before = json.loads(ready.read_text())
     restore(interpreter, before)
-    stand_in = Path(tempfile.mkdtemp())
-    (stand_in / "google" / "colab").mkdir(parents=True)
-    (stand_in / "google" / "colab" / "__init__.py").touch()
-    # a notebook's kernel has to be this environment's: Colab's own is
-    subprocess.run([str(interpreter), "-m", "ipykernel", "install", "--sys-prefix"], check=True, capture_output=True)
-    (stand_in / "sitecustomize.py").write_text("import google.colab\n")  # Colab's kernel has it loaded
+    kernel = [str(interpreter), "-m", "ipykernel", "install", "--sys-prefix"]
+    subprocess.run(kernel, check=True, capture_output=True)
+    return interpreter, before
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--venv", type=Path, default=ROOT / "runs" / "colab-venv")
+    parser.add_argument("--python", default=newest(), help="Colab's is 3.13 (default: %(default)s)")
+    parser.add_argument("--only", nargs="+", default=[""])
+    parser.add_argument("--fresh", action="store_true", help="make the environment anew")
+    options = parser.parse_args()
+    interpreter, before = prepared(options)
+    stand_in = colab_module()
+    problems = []
     for notebook in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
-        if options.only and not notebook.stem.startswith(tuple(options.only)):
+        if not notebook.stem.startswith(tuple(options.only)):
             continue
-        start = time.perf_counter()
         seconds = run(notebook, interpreter, stand_in)
         if seconds["setup"] > SETUP_SECONDS:
-            slow.append(notebook.stem)
+            problems.append(f"the set-up of {notebook.stem} took more than {SETUP_SECONDS} s")
         after = installed(interpreter)
-        changed |= {name: (version, after.get(name)) for name, version in before.items() if after.get(name) != version}
+        for name, version in before.items():
+            if after.get(name) != version:
+                problems.append(f"{name} {version} was changed to {after.get(name)}")
         extra = ", ".join(restore(interpreter, before)) or "nothing"
-        print(
-            f"{notebook.stem:<34} set-up {seconds['setup']:5.1f} s, all {time.perf_counter() - start:6.1f} s, installed {extra}", flush=True
-        )
-    if changed:
-        print(f"error: preinstalled packages were changed: {changed}", file=sys.stderr)
-    if slow:
-        print(f"error: the set-up took more than {SETUP_SECONDS} s in {', '.join(slow)}", file=sys.stderr)
-    return int(bool(changed or slow))
+        times = f"set-up {seconds['setup']:5.1f} s, all {seconds['total']:6.1f} s"
+        print(f"{notebook.stem:<34} {times}, installed {extra}", flush=True)
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return int(bool(problems))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from PIL import Image
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["CI"] = "true"  # no widgets in tests
 
-from eva_helpers import assets, training
-from eva_helpers.model import MaskDepthNet, ModelConfig
+from eva_helpers.catalogue import Catalogue, load_catalogue
+from eva_helpers.model import MaskDepthNet, ModelConfig, save_weights
 
 TINY = ModelConfig(widths=(8, 8, 8, 8, 8), blocks=(1, 1, 1, 1, 1), decoder=(8, 8, 8, 8), detail=4)
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
@@ -33,8 +33,8 @@ def real() -> Path:
 
 
 @pytest.fixture(scope="session")
-def park() -> assets.Catalogue:
-    return assets.load_catalogue()
+def park() -> Catalogue:
+    return load_catalogue()
 
 
 def smooth(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -44,11 +44,13 @@ def smooth(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def write_catalogue(folder: Path, scenes: int = 6, cutouts: int = 6, size: int = 96) -> Path:
-    """A catalogue with a floor from the middle down (1.5 m to 30 m away) and round objects 0.5 m wide."""
+    """A catalogue with a floor from the middle down (1.5 to 30 m) and round objects 0.5 m wide."""
     rng = np.random.default_rng(1)
     rows = np.arange(size, dtype=np.float64)
     z = np.where(rows > size / 2, 1.5 * (size / 2) / np.maximum(rows - size / 2 + 1, 1), np.inf)
-    code = np.where(np.isfinite(z), np.rint(np.log(np.maximum(z, 0.5) / 0.5) / 0.008) + 1, 0).astype(np.uint16)
+    code = np.where(
+        np.isfinite(z), np.rint(np.log(np.maximum(z, 0.5) / 0.5) / 0.008) + 1, 0
+    ).astype(np.uint16)
     splits = ["train", "validation", "test", "train", "train", "test"]
     data = {
         "name": "tiny",
@@ -58,13 +60,21 @@ def write_catalogue(folder: Path, scenes: int = 6, cutouts: int = 6, size: int =
         "scenes": [],
         "cutouts": [],
     }
+    walkable = ((rows > size * 0.6) * 255).astype(np.uint8)
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(scenes):
         Image.fromarray(smooth(rng, size)).save(folder / f"s{number}.png")
         Image.fromarray(np.repeat(code[:, None], size, 1)).save(folder / f"s{number}_depth.png")
-        Image.fromarray(np.repeat(((rows > size * 0.6) * 255).astype(np.uint8)[:, None], size, 1)).save(folder / f"s{number}_ground.png")
-        files = {"image": f"s{number}.png", "depth": f"s{number}_depth.png", "ground": f"s{number}_ground.png"}
-        data["scenes"].append({"id": f"s{number}", "scene": number, "split": splits[number % 6], "focal": float(size), **files})
+        Image.fromarray(np.repeat(walkable[:, None], size, 1)).save(
+            folder / f"s{number}_ground.png"
+        )
+        files = {
+            "image": f"s{number}.png",
+            "depth": f"s{number}_depth.png",
+            "ground": f"s{number}_ground.png",
+        }
+        entry = {"id": f"s{number}", "scene": number, "split": splits[number % 6]}
+        data["scenes"].append(entry | {"focal": float(size)} | files)
     y, x = np.mgrid[:40, :40] - 19.5
     alpha = np.clip(20 - np.hypot(y, x), 0, 1) * 255
     for number in range(cutouts):
@@ -85,8 +95,8 @@ def write_catalogue(folder: Path, scenes: int = 6, cutouts: int = 6, size: int =
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory) -> assets.Catalogue:
-    return assets.load_catalogue(write_catalogue(tmp_path_factory.mktemp("tiny")))
+def tiny(tmp_path_factory) -> Catalogue:
+    return load_catalogue(write_catalogue(tmp_path_factory.mktemp("tiny")))
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +104,7 @@ def weights(tmp_path_factory) -> Path:
     """A weights file of a tiny untrained network."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    training.save_weights(MaskDepthNet(TINY), path)
+    save_weights(MaskDepthNet(TINY), path)
     return path
 
 
@@ -123,20 +133,35 @@ def mine(tmp_path):
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """A Depth-Anything of toy size, saved as a user's copy of the real one would be."""
-    transformers = pytest.importorskip("transformers", reason="transformers is not installed (extra `photos`)")
+    transformers = pytest.importorskip("transformers", reason="needs the extra `photos`")
     backbone = transformers.Dinov2Config(
-        image_size=56, patch_size=14, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, out_indices=[1, 2],
-        apply_layernorm=True, reshape_hidden_states=False,
-    )  # fmt: skip
+        image_size=56,
+        patch_size=14,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        out_indices=[1, 2],
+        apply_layernorm=True,
+        reshape_hidden_states=False,
+    )
     config = transformers.DepthAnythingConfig(
-        backbone_config=backbone, patch_size=14, reassemble_hidden_size=16, reassemble_factors=[2, 1], neck_hidden_sizes=[8, 8],
-        fusion_hidden_size=8, head_hidden_size=4,
-    )  # fmt: skip
+        backbone_config=backbone,
+        patch_size=14,
+        reassemble_hidden_size=16,
+        reassemble_factors=[2, 1],
+        neck_hidden_sizes=[8, 8],
+        fusion_hidden_size=8,
+        head_hidden_size=4,
+    )
     folder = tmp_path_factory.mktemp("depth-anything")
     torch.manual_seed(0)
     model = transformers.DepthAnythingForDepthEstimation(config)
-    torch.nn.init.constant_(model.head.conv3.bias, 1.0)  # its last step is a ReLU: or a random network may well answer 0 everywhere
+    # The head ends in a ReLU: without a bias, a random network may well predict 0 everywhere.
+    torch.nn.init.constant_(model.head.conv3.bias, 1.0)
     model.save_pretrained(folder)
     size = {"height": 56, "width": 56}
-    transformers.DPTImageProcessor(size=size, do_resize=True, keep_aspect_ratio=False, ensure_multiple_of=14).save_pretrained(folder)
+    processor = transformers.DPTImageProcessor(
+        size=size, do_resize=True, keep_aspect_ratio=False, ensure_multiple_of=14
+    )
+    processor.save_pretrained(folder)
     return folder

@@ -1,8 +1,10 @@
+"""Uses of mask and depth: what each does to the pixels it should and should not touch."""
+
 import numpy as np
 import pytest
 
-from eva_helpers import effects
-from eva_helpers.images import InputError
+from eva_helpers.files import InputError
+from eva_helpers.predict import effects
 
 
 @pytest.fixture
@@ -20,17 +22,21 @@ def sharpness(photo: np.ndarray) -> float:
     return float(np.abs(np.diff(photo.astype(float), axis=1)).mean())
 
 
-def test_a_cutout_is_the_image_with_the_mask_as_alpha(scene):
+def test_a_cut_out_is_the_image_with_the_mask_as_alpha(scene):
     image, mask, _ = scene
-    made = effects.cutout(image, mask)
-    assert made.shape == (80, 100, 4) and np.array_equal(made[..., :3], image) and np.array_equal(made[..., 3], mask * 255)
+    made = effects.cut_out(image, mask)
+    assert made.shape == (80, 100, 4) and made.dtype == np.uint8
+    assert np.array_equal(made[..., :3], image) and np.array_equal(made[..., 3], mask * 255)
 
 
 def test_another_background(scene):
     image, mask, _ = scene
     made = effects.replace_background(image, mask, np.full((40, 50, 3), 7, np.uint8))
     assert np.array_equal(made[mask == 1], image[mask == 1]) and (made[mask == 0] == 7).all()
-    half = effects.replace_background(np.full_like(image, 100), np.full_like(mask, 0.5), np.full_like(image, 200))
+    halves = (
+        np.full_like(array, value) for array, value in ((image, 100), (mask, 0.5), (image, 200))
+    )
+    half = effects.replace_background(*halves)
     assert (half == 150).all()
 
 
@@ -38,32 +44,39 @@ def test_blur_grows_with_the_distance_from_the_object(scene):
     image, mask, depth = scene
     made = effects.portrait(image, mask, depth)
     assert np.array_equal(made[mask == 1], image[mask == 1]), "the object stays sharp"
-    far, level = sharpness(made[:10]), sharpness(made[64:69, 65:])  # depth 0 and about 0.5
+    far = sharpness(made[:10])  # depth 0
+    level = sharpness(made[64:69, 65:])  # as far away as the object
     assert far < 0.5 * sharpness(image) and level > 2 * far
 
 
 def test_the_object_does_not_bleed(scene):
     image, mask, depth = scene
-    image[:], image[mask == 1] = 60, 250
+    image[:] = 60
+    image[mask == 1] = 250
     assert effects.portrait(image, mask, depth)[mask == 0].max() < 90
 
 
 def test_without_an_object_the_nearest_is_sharp(scene):
     image, mask, _ = scene
-    made = effects.portrait(image, np.zeros_like(mask), np.tile(np.linspace(0, 1, 80, dtype=np.float32)[:, None], (1, 100)))
+    depth = np.tile(np.linspace(0, 1, 80, dtype=np.float32)[:, None], (1, 100))
+    made = effects.portrait(image, np.zeros_like(mask), depth)
     assert sharpness(made[-4:]) > 2 * sharpness(made[:10])
 
 
-def test_foreign_maps_are_refused(scene):
+def test_maps_of_another_size_are_refused(scene):
     image, mask, depth = scene
-    for call in (lambda: effects.cutout(image, mask[1:]), lambda: effects.portrait(image, mask, depth[:, 1:])):
-        with pytest.raises(InputError, match="same size"):
-            call()
+    with pytest.raises(InputError, match=r"map is 100x79 and the image 100x80.* same size"):
+        effects.cut_out(image, mask[1:])
+    with pytest.raises(InputError, match=r"map is 99x80 and the image 100x80.* same size"):
+        effects.portrait(image, mask, depth[:, 1:])
+    with pytest.raises(InputError, match="same size"):
+        effects.replace_background(image, mask[1:], image)
 
 
 def test_metres_of_another_camera():
     depth = np.array([[1.0, 0.5, 0.0]], np.float32)
     assert effects.metres(depth).tolist() == [[1.5, 3.0, np.inf]]
-    assert effects.metres(depth, focal=1.6, height=0.7)[0, 1] == pytest.approx(3.0)  # twice the lens, half the height
+    twice = effects.metres(depth, focal=1.6, height=0.7)  # twice the focal length, half the height
+    assert twice[0, 1] == pytest.approx(3.0)
     with pytest.raises(InputError, match="expected both positive"):
         effects.metres(depth, height=0)

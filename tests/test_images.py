@@ -5,13 +5,17 @@ import pytest
 from PIL import Image
 
 from eva_helpers import images
-from eva_helpers.images import InputError
+from eva_helpers.files import InputError
 
 
 @pytest.fixture
 def picture() -> np.ndarray:
     rng = np.random.default_rng(0)
-    return np.asarray(Image.fromarray(rng.integers(0, 255, (5, 6, 3), dtype=np.uint8)).resize((60, 40), Image.Resampling.BICUBIC))
+    return np.asarray(
+        Image.fromarray(rng.integers(0, 255, (5, 6, 3), dtype=np.uint8)).resize(
+            (60, 40), Image.Resampling.BICUBIC
+        )
+    )
 
 
 def test_plain_rgb_is_read_as_it_is(tmp_path, picture):
@@ -26,7 +30,9 @@ def test_other_modes_become_uint8_rgb(tmp_path, picture, mode):
     read = images.read_rgb(path)
     assert read.dtype == np.uint8 and read.shape == (40, 60, 3)
     if mode not in ("1", "P"):
-        expected = np.asarray(Image.fromarray(picture).convert("L" if mode in ("L", "LA") else "RGB").convert("RGB")).astype(int)
+        expected = np.asarray(
+            Image.fromarray(picture).convert("L" if mode in ("L", "LA") else "RGB").convert("RGB")
+        ).astype(int)
         assert np.abs(read.astype(int) - expected).mean() < 4
 
 

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from torchmetrics.classification import BinaryJaccardIndex
+from torchmetrics.classification import BinaryF1Score, BinaryJaccardIndex
+from torchmetrics.functional.classification import binary_stat_scores
 from torchmetrics.regression import PearsonCorrCoef
 
-from eva_helpers import metrics
+from eva_helpers.evaluation import baselines, metrics
+from eva_helpers.evaluation.scoring import evaluate, interval, summary
 
 
 def boxes(*corners):
@@ -27,17 +29,24 @@ def test_empty_masks_are_decided():
         assert score(full, empty).tolist() == [0.0] and score(empty, full).tolist() == [0.0]
 
 
-def test_iou_agrees_with_torchmetrics():
+def test_iou_and_dice_agree_with_torchmetrics():
     torch.manual_seed(0)
-    prediction, truth = torch.rand(5, 1, 16, 16), (torch.rand(5, 1, 16, 16) > 0.5).float()
-    reference = [BinaryJaccardIndex()(p, t.int()).item() for p, t in zip(prediction, truth, strict=True)]
-    assert metrics.iou(prediction, truth).tolist() == pytest.approx(reference)
+    prediction = torch.rand(5, 1, 16, 16)
+    truth = (torch.rand(5, 1, 16, 16) > 0.5).float()
+    pairs = list(zip(prediction, truth.int(), strict=True))
+    for ours, theirs in ((metrics.iou, BinaryJaccardIndex()), (metrics.dice, BinaryF1Score())):
+        reference = [theirs(p, t).item() for p, t in pairs]
+        assert ours(prediction, truth).tolist() == pytest.approx(reference)
 
 
 def test_perfect_depth():
     truth = torch.rand(3, 1, 8, 8) * 0.9 + 0.05
     scores = metrics.depth_metrics(truth, truth, z_near=1.5)
-    assert scores["abs_rel"].max() < 1e-6 and scores["rmse"].max() == 0 and scores["log10"].max() < 1e-6
+    assert (
+        scores["abs_rel"].max() < 1e-6
+        and scores["rmse"].max() == 0
+        and scores["log10"].max() < 1e-6
+    )
     assert scores["delta1"].tolist() == [1, 1, 1]
 
 
@@ -62,18 +71,25 @@ def test_the_sky_counts_in_rmse_only():
 def test_mean_depth_scores_one():
     torch.manual_seed(0)
     truth = torch.rand(1, 1, 16, 16)
-    assert metrics.depth_metrics(truth.mean().expand_as(truth), truth, 1.5)["rmse_std"].item() == pytest.approx(1, rel=1e-5)
+    assert metrics.depth_metrics(truth.mean().expand_as(truth), truth, 1.5)[
+        "rmse_std"
+    ].item() == pytest.approx(1, rel=1e-5)
 
 
 def test_zero_depth_stays_finite():
     truth = torch.full((1, 1, 4, 4), 0.5)
-    assert all(value.isfinite().all() for value in metrics.depth_metrics(torch.zeros_like(truth), truth, 1.5).values())
+    assert all(
+        value.isfinite().all()
+        for value in metrics.depth_metrics(torch.zeros_like(truth), truth, 1.5).values()
+    )
 
 
 def test_correlation_agrees_with_torchmetrics_and_ignores_scale():
     torch.manual_seed(0)
     a, b = torch.rand(2, 1, 9, 9), torch.rand(2, 1, 9, 9)
-    reference = [PearsonCorrCoef()(x.flatten(), y.flatten()).item() for x, y in zip(a, b, strict=True)]
+    reference = [
+        PearsonCorrCoef()(x.flatten(), y.flatten()).item() for x, y in zip(a, b, strict=True)
+    ]
     assert metrics.correlation(a, b).tolist() == pytest.approx(reference, abs=1e-5)
     assert metrics.correlation(a, 0.2 * a + 0.1).tolist() == pytest.approx([1, 1])
     assert metrics.correlation(torch.ones_like(a), b).tolist() == [0, 0]
@@ -82,13 +98,20 @@ def test_correlation_agrees_with_torchmetrics_and_ignores_scale():
 def batch():
     background = torch.full((2, 3, 10, 10), 0.5)
     mask = boxes((2, 2, 6, 6), (3, 3, 9, 9))
-    return {"background": background, "image": background + 0.2 * mask, "mask": mask, "depth": 0.3 + 0.4 * mask}
+    return {
+        "background": background,
+        "image": background + 0.2 * mask,
+        "mask": mask,
+        "depth": 0.3 + 0.4 * mask,
+    }
 
 
 def test_subtraction_is_perfect_on_ideal_pairs():
     data = batch()
-    threshold = metrics.best_threshold([data])
-    rows = metrics.evaluate(metrics.baseline(threshold, metrics.mean_depth([data])), [data, data], z_near=1.5)
+    threshold = baselines.best_threshold([data])
+    rows = evaluate(
+        baselines.subtraction(threshold, baselines.mean_depth([data])), [data, data], z_near=1.5
+    )
     assert rows["mask_iou"].tolist() == [1, 1, 1, 1]
     assert rows["depth_rmse_std"].mean() > 0.5
 
@@ -96,18 +119,29 @@ def test_subtraction_is_perfect_on_ideal_pairs():
 def test_best_threshold_lies_between_noise_and_object():
     data = batch()
     data["image"] = data["image"] + 0.08 * (1 - data["mask"])
-    assert 0.08 < metrics.best_threshold([data]) < 0.2
+    assert 0.08 < baselines.best_threshold([data]) < 0.2
 
 
-def test_summary_and_table():
-    rows = metrics.evaluate(metrics.baseline(0.1, 0.4), [batch()], 1.5)
-    text = metrics.table({"baseline": metrics.summary(rows)})
-    assert "baseline" in text and "1.0000" in text
+def test_summary_is_the_mean_of_what_has_a_value():
+    rows = {"a": np.array([1.0, np.nan, 0.25]), "b": np.array([np.nan] * 3)}
+    result = summary(rows | {"size": np.array([0.1, 0.2, 0.3], np.float32)})
+    assert result["a"] == 0.625 and np.isnan(result["b"]) and result["size"] == 0.2
+    assert summary(evaluate(baselines.subtraction(0.1, 0.4), [batch()], 1.5))["mask_iou"] == 1
 
 
 def disc(size: int = 64, radius: float = 12, x: float = 32) -> torch.Tensor:
     rows, columns = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     return ((rows - 32.0) ** 2 + (columns - x) ** 2 < radius**2).float()[None, None]
+
+
+def test_overlap_counts_pixels_as_torchmetrics_does():
+    torch.manual_seed(0)
+    prediction = torch.rand(5, 1, 16, 16)
+    truth = (torch.rand(5, 1, 16, 16) > 0.5).float()
+    both, either = metrics.overlap(prediction, truth)
+    stats = binary_stat_scores(prediction, truth.int(), multidim_average="samplewise")
+    hits, false, _, missed, _ = stats.T
+    assert both.tolist() == hits.tolist() and either.tolist() == (hits + false + missed).tolist()
 
 
 def test_boundary_f_forgives_a_pixel_and_no_more():
@@ -116,7 +150,10 @@ def test_boundary_f_forgives_a_pixel_and_no_more():
     assert metrics.boundary_f(disc(x=33), truth).item() > 0.95
     assert metrics.boundary_f(disc(x=38), truth).item() < 0.5
     empty = torch.zeros_like(truth)
-    assert metrics.boundary_f(empty, empty).item() == 1 and metrics.boundary_f(empty, truth).item() == 0
+    assert (
+        metrics.boundary_f(empty, empty).item() == 1
+        and metrics.boundary_f(empty, truth).item() == 0
+    )
 
 
 def test_boundary_f_sees_what_iou_hides():
@@ -133,7 +170,9 @@ def test_the_order_in_depth():
     truth = torch.where(mask > 0, torch.tensor(0.6), behind)
     assert metrics.ordered(truth, truth, mask).item() == 1
     assert metrics.ordered(behind + 0.1 * (1 - mask), truth, mask).item() == 0
-    half = torch.where(torch.arange(64) < 32, truth, behind)  # the right half of the object is missing
+    half = torch.where(
+        torch.arange(64) < 32, truth, behind
+    )  # the right half of the object is missing
     assert 0.3 < metrics.ordered(half, truth, mask).item() < 0.7
     assert metrics.ordered(truth, truth, torch.zeros_like(mask)).isnan().all(), "nothing to ask"
     assert metrics.ordered(behind, behind, mask).isnan().all(), "level points have no order"
@@ -151,8 +190,9 @@ def test_alignment_takes_scale_and_shift_away():
 
 
 def test_pooled_scores_weigh_pixels_and_means_weigh_images():
-    rows = {"mask_iou": np.array([1.0, 0.0]), "mask_intersection": np.array([90.0, 0.0]), "mask_union": np.array([90.0, 10.0])}
-    result = metrics.summary(rows)
+    rows = {"mask_iou": np.array([1.0, 0.0]), "mask_intersection": np.array([90.0, 0.0])}
+    rows["mask_union"] = np.array([90.0, 10.0])
+    result = summary(rows)
     assert result["mask_iou"] == 0.5 and result["mask_pooled_iou"] == 0.9
     assert result["mask_pooled_dice"] == pytest.approx(2 * 90 / 190, abs=1e-4)
 
@@ -161,9 +201,21 @@ def test_the_bootstrap_interval_covers_and_narrows():
     rng = np.random.default_rng(0)
     hits = 0
     for seed in range(60):
-        low, high = metrics.interval(rng.normal(5, 1, 80), seed)
+        low, high = interval(rng.normal(5, 1, 80), seed)
         hits += low < 5 < high
     assert 50 <= hits <= 60
-    few, many = (np.diff(metrics.interval(rng.normal(5, 1, n)))[0] for n in (20, 2000))
+    few, many = (np.diff(interval(rng.normal(5, 1, n)))[0] for n in (20, 2000))
     assert many < 0.3 * few
-    assert np.isnan(metrics.interval(np.array([np.nan]))).all()
+    values = rng.normal(5, 1, 20)
+    assert interval(values, 1) == interval(values, 1), "the same seed"
+    assert interval(np.append(values, np.nan), 1) == interval(values, 1), (
+        "finite values alone count"
+    )
+
+
+@pytest.mark.filterwarnings("error")
+def test_intervals_of_few_or_constant_values():
+    assert np.isnan(interval(np.array([]))).all() and np.isnan(interval(np.array([np.nan]))).all()
+    assert interval(np.array([0.25, np.nan])) == (0.25, 0.25)
+    assert interval(np.full(9, 0.5)) == (0.5, 0.5)
+    assert interval(np.array([0.0, 1.0])) == (0.0, 1.0)

@@ -1,4 +1,7 @@
-"""Catalogues from photographs: folders of a user, fakes in the layout of the public data sets, a tiny depth model. No network."""
+"""Building catalogues from photos: a user's folder, fake public data sets, a tiny depth model.
+
+Nothing here needs the network.
+"""
 
 import csv
 import json
@@ -9,24 +12,35 @@ import pytest
 from conftest import cutout, picture
 from PIL import Image
 
-from eva_helpers import dataset, photos, predict
-from eva_helpers.assets import load_catalogue
-from eva_helpers.images import InputError, read_rgb
+from eva_helpers.catalogue import build, opening, public_data
+from eva_helpers.catalogue.build import build_catalogue, perceptual_hash
+from eva_helpers.catalogue.catalogue import SPLITS, load_catalogue
+from eva_helpers.catalogue.cli import main
+from eva_helpers.catalogue.depth_labels import depth_estimator, label_depth
+from eva_helpers.catalogue.opening import open_catalogue
+from eva_helpers.catalogue.public_data import PUBLIC, public_photos
+from eva_helpers.catalogue.reading import read_background
+from eva_helpers.catalogue.sources import from_trimap, photos_of_folder
+from eva_helpers.data.dataset import CompositeDataset
+from eva_helpers.files import InputError
+from eva_helpers.images import read_rgb
+from eva_helpers.predict import Predictor
 
 
 def reasons(out):
-    with (out / "unusable.csv").open(newline="") as file:
+    with (out / "unusable.csv").open(newline="", encoding="utf-8") as file:
         return {row["file"]: row["reason"] for row in csv.DictReader(file)}
 
 
 def test_a_folder_becomes_a_catalogue_that_the_rest_understands(mine, tmp_path):
     with pytest.warns(UserWarning, match="no depth labels"):
-        catalogue = photos.build(tmp_path / "out", photos.of_folder(mine))
-        pairs = dataset.CompositeDataset(catalogue, size=48, augment=True, strength=1.0)
+        catalogue = build_catalogue(tmp_path / "out", photos_of_folder(mine))
+        pairs = CompositeDataset(catalogue, size=48, augment=True, strength=1.0)
     assert len(catalogue.scenes) == len(catalogue.cutouts) == 6
-    assert {scene.split for scene in catalogue.scenes} == {cut.split for cut in catalogue.cutouts} == {"train", "validation", "test"}
+    for items in (catalogue.scenes, catalogue.cutouts):
+        assert {item.split for item in items} == set(SPLITS)
     sample = pairs[3]
-    assert sample["image"].shape == (3, 48, 48) and sample["mask"].max() > 0.5 and sample["depth"].min() >= 0
+    assert sample["image"].shape == (3, 48, 48) and sample["mask"].max() > 0.5
     assert not (tmp_path / "out/unusable.csv").exists()
 
 
@@ -34,20 +48,25 @@ def test_what_is_unusable_is_listed_with_its_reason(mine, tmp_path):
     (mine / "bg/broken.jpg").write_bytes(b"\xff\xd8 no photo")
     (mine / "bg/phone.heic").write_bytes(b"ftypheic")
     picture(0).resize((90, 90)).save(mine / "bg/twin.jpg", quality=60)
+    picture(9).resize((900, 20)).save(mine / "bg/narrow.jpg")
     Image.new("RGBA", (50, 50)).save(mine / "fg/empty.png")
     picture(60, 60).save(mine / "fg/opaque.jpg")
     picture(61, 60).save(mine / "fg/other_size.jpg")
     Image.new("L", (30, 60), 255).save(mine / "fg_mask/other_size.png")
-    catalogue = photos.build(tmp_path / "out", photos.of_folder(mine))
+    picture(62, 60).save(mine / "fg/no_object.jpg")
+    Image.new("L", (60, 60)).save(mine / "fg_mask/no_object.png")
+    catalogue = build_catalogue(tmp_path / "out", photos_of_folder(mine))
     assert len(catalogue.scenes) == len(catalogue.cutouts) == 6
     found = reasons(tmp_path / "out")
     expected = {
         "broken.jpg": "picture",
         "phone.heic": "JPEG",
         "twin.jpg": "b0.jpg",
+        "narrow.jpg": "512x11",
         "empty.png": "transparent",
         "opaque.jpg": "transparency",
         "other_size.jpg": "30x60",
+        "no_object.jpg": "no_object.png is empty",
     }
     assert found.keys() == expected.keys()
     assert all(word in found[name] for name, word in expected.items()), found
@@ -58,9 +77,16 @@ def test_a_photo_with_a_mask_is_a_cutout(mine, tmp_path):
     mask = np.zeros((64, 64), np.uint8)
     mask[20:40, 10:50] = 255
     Image.fromarray(mask).save(mine / "fg_mask/photo.png")
-    photos.build(tmp_path / "out", photos.of_folder(mine))
+    build_catalogue(tmp_path / "out", photos_of_folder(mine))
     stored = Image.open(tmp_path / "out/cutouts/photo.png")
-    assert stored.mode == "RGBA" and stored.size == (40, 20), "cut to the object"
+    assert stored.mode == "RGBA" and stored.size == (40, 20), "cropped to the object"
+
+
+def test_transparency_goes_before_a_mask(mine, tmp_path):
+    cutout(71).save(mine / "fg/both.png")
+    Image.new("L", (80, 80), 255).save(mine / "fg_mask/both.png")
+    build_catalogue(tmp_path / "out", photos_of_folder(mine))
+    assert Image.open(tmp_path / "out/cutouts/both.png").size == (40, 60)
 
 
 def test_rotated_and_huge_photos(mine, tmp_path):
@@ -68,46 +94,84 @@ def test_rotated_and_huge_photos(mine, tmp_path):
     exif[0x0112] = 6
     picture(80, 200).crop((0, 0, 200, 100)).save(mine / "bg/turned.jpg", exif=exif)
     picture(81, 64).resize((9000, 900)).save(mine / "bg/panorama.jpg")
-    photos.build(tmp_path / "out", photos.of_folder(mine))
+    build_catalogue(tmp_path / "out", photos_of_folder(mine))
     assert Image.open(tmp_path / "out/scenes/turned.png").size == (100, 200)
     assert Image.open(tmp_path / "out/scenes/panorama.png").size == (512, 51)
 
 
 def test_too_few_and_missing_photos(tmp_path):
     with pytest.raises(InputError, match="bg"):
-        photos.of_folder(tmp_path / "nowhere")
+        photos_of_folder(tmp_path / "nowhere")
     for name in ("bg", "fg"):
         (tmp_path / name).mkdir()
     (tmp_path / "bg/a.jpg").write_bytes(b"nothing")
     cutout(1).save(tmp_path / "fg/a.png")
     with pytest.raises(InputError, match=r"only 0 usable scenes.*a\.jpg"):
-        photos.build(tmp_path / "out", photos.of_folder(tmp_path))
+        build_catalogue(tmp_path / "out", photos_of_folder(tmp_path))
 
 
 def test_an_interrupted_build_goes_on(mine, tmp_path, monkeypatch):
-    sources, out = photos.of_folder(mine), tmp_path / "out"
-    real, count = photos.write_png, []
+    photos = photos_of_folder(mine)
+    out = tmp_path / "out"
+    real = build.write_png
+    written = []
 
     def full(path, array):
-        if len(count) == 4:
+        if len(written) == 4:
             raise InputError(f"{path} could not be written (No space left on device)")
-        count.append(path)
+        written.append(path)
         real(path, array)
 
-    monkeypatch.setattr(photos, "write_png", full)
+    monkeypatch.setattr(build, "write_png", full)
     with pytest.raises(InputError, match="No space left"):
-        photos.build(out, sources)
+        build_catalogue(out, photos)
     assert not (out / "catalogue.json").exists() and len(list(out.rglob("*.png"))) == 4
-    monkeypatch.setattr(photos, "write_png", real)
+    monkeypatch.setattr(build, "write_png", real)
     stored = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
-    catalogue = photos.build(out, sources)
-    assert len(catalogue.scenes) == 6 and all(path.stat().st_mtime_ns == time for path, time in stored.items()), "nothing is made twice"
+    catalogue = build_catalogue(out, photos)
+    assert len(catalogue.scenes) == 6
+    unchanged = [path.stat().st_mtime_ns == time for path, time in stored.items()]
+    assert len(unchanged) == 4 and all(unchanged), "nothing is made twice"
     assert not list(out.rglob("*.partial"))
 
 
 def test_the_split_is_by_photo_and_fixed(mine, tmp_path):
-    one, two = (photos.build(tmp_path / name, photos.of_folder(mine), seed=3) for name in ("a", "b"))
-    assert [(scene.id, scene.split) for scene in one.scenes] == [(scene.id, scene.split) for scene in two.scenes]
+    one, two, other = (
+        build_catalogue(tmp_path / name, photos_of_folder(mine), seed=seed)
+        for name, seed in (("a", 3), ("b", 3), ("c", 4))
+    )
+    splits = [[(scene.id, scene.split) for scene in made.scenes] for made in (one, two, other)]
+    assert splits[0] == splits[1] != splits[2]
+
+
+def test_a_catalogue_of_an_earlier_version_is_read(tmp_path):
+    """As earlier versions wrote it, with and without depth labels."""
+    picture(1, 40).save(tmp_path / "s.png")
+    cutout(2).save(tmp_path / "c.png")
+    Image.fromarray(np.full((40, 40), 65535, np.uint16)).save(tmp_path / "d.png")
+    scene = {"id": "s", "scene": "s", "image": "s.png", "split": "train"}
+    data = {
+        "name": "folder",
+        "licence": "yours",
+        "z_near": 1.0,
+        "depth_encoding": {"kind": "inverse"},
+        "scenes": [scene | {"depth": None}, scene | {"id": "t", "depth": "d.png"}],
+        "cutouts": [{"id": "c", "object": "c", "image": "c.png", "split": "test"}],
+        "depth_labels": {"model": "m", "revision": None},
+    }
+    (tmp_path / "catalogue.json").write_text(json.dumps(data, indent=1))
+    catalogue = load_catalogue(tmp_path)
+    means = [read_background(catalogue, scene)[1].mean() for scene in catalogue.scenes]
+    assert means == pytest.approx([0, 1]) and catalogue.cutouts[0].split == "test"
+
+
+def test_a_hash_survives_resizing_and_tells_photos_apart():
+    one, smaller, other = (
+        perceptual_hash(np.asarray(picture(seed).resize((side, side))))
+        for seed, side in ((1, 120), (1, 70), (2, 120))
+    )
+    assert (one ^ smaller).bit_count() <= build.DUPLICATE < (one ^ other).bit_count()
+    assert 0 <= one < 2**64
 
 
 def test_trimap_borders_become_soft_alpha(tmp_path):
@@ -116,17 +180,18 @@ def test_trimap_borders_become_soft_alpha(tmp_path):
     classes[14:26, 14:26] = 1
     Image.fromarray(classes).save(tmp_path / "t.png")
     picture(1, 40).save(tmp_path / "p.png")
-    alpha = photos.from_trimap(tmp_path / "p.png", tmp_path / "t.png")[..., 3]
+    alpha = from_trimap(tmp_path / "p.png", tmp_path / "t.png")[..., 3]
     assert (alpha[classes == 1] == 255).all() and (alpha[classes == 2] == 0).all()
     row = alpha[20, 7:15].astype(int)
     assert (np.diff(row) > 0).all() and 60 < row[4] < 200
+    Image.fromarray(np.full((40, 40), 2, np.uint8)).save(tmp_path / "t.png")
+    with pytest.raises(InputError, match="marks no object"):
+        from_trimap(tmp_path / "p.png", tmp_path / "t.png")
 
 
 @pytest.fixture
 def public(tmp_path, monkeypatch):
     """Both data sets as torchvision finds them after extraction, with a dozen pictures."""
-    from torchvision import datasets
-
     root = tmp_path / "data"
     pet = root / "oxford-iiit-pet"
     for folder in (pet / "images", pet / "annotations/trimaps", root / "places/val_256"):
@@ -136,50 +201,72 @@ def public(tmp_path, monkeypatch):
         name, species = (f"dog_{number}", 2) if number % 4 else (f"Cat_{number}", 1)
         picture(number, 90).save(pet / f"images/{name}.jpg")
         classes = np.full((90, 90), 2, np.uint8)
-        classes[20:70, 20:60], classes[25:65, 25:55] = 3, 1
+        classes[20:70, 20:60] = 3
+        classes[25:65, 25:55] = 1
         Image.fromarray(classes).save(pet / f"annotations/trimaps/{name}.png")
-        lines.append(f"{name} {number % 2 + 1} {species} 1")
-    (pet / "annotations/trainval.txt").write_text("\n".join(lines) + "\n")
-    (root / "places/categories_places365.txt").write_text("/a/airfield 0\n/l/lawn 1\n/p/park 2\n")
-    (root / "places/places365_val.txt").write_text("".join(f"Places365_val_{n:08d}.jpg {n % 3}\n" for n in range(9)))
-    for number in range(9):
-        picture(100 + number, 100).save(root / f"places/val_256/Places365_val_{number:08d}.jpg")
-    monkeypatch.setattr(datasets.Places365, "_CATEGORIES_META", ("categories_places365.txt", None))
-    monkeypatch.setattr(datasets.Places365, "_FILE_LIST_META", {"val": ("places365_val.txt", None)})
+        lines.append(f"{name} {number % 2 + 1} {species} 1\n")
+    (pet / "annotations/trainval.txt").write_text("".join(lines))
+    places = root / "places"
+    categories = "/a/airfield 0\n/l/lawn 1\n/p/park 2\n/p/parking_lot 3\n"
+    (places / "categories_places365.txt").write_text(categories)
+    names = [f"Places365_val_{number:08d}.jpg" for number in range(12)]
+    rows = [f"{name} {number % 4}\n" for number, name in enumerate(names)]
+    (places / "places365_val.txt").write_text("".join(rows))
+    for number, name in enumerate(names):
+        picture(100 + number, 100).save(places / "val_256" / name)
+    intact = "torchvision.datasets.places365.check_integrity"  # the lists here are shorter
+    monkeypatch.setattr(intact, lambda file, md5: Path(file).is_file())
     return root
 
 
 def test_dogs_and_parks_are_taken_and_nothing_else(public, tmp_path):
-    sources = photos.of_datasets(public, download=False)
-    assert [s.kind for s in sources].count("cutouts") == 6 and all(not s.name.startswith("Cat") for s in sources)
-    assert [s.name for s in sources if s.kind == "scenes"] == [f"Places365_val_{n:08d}.jpg" for n in (1, 2, 4, 5, 7, 8)]
-    catalogue = photos.build(tmp_path / "out", sources, "pets+places")
-    assert "CC BY-SA" in json.loads((tmp_path / "out/catalogue.json").read_text())["licence"] and len(catalogue.cutouts) == 6
+    photos = public_photos(public, download=False)
+    dogs = [photo.name for photo in photos if photo.kind == "cutouts"]
+    assert dogs == [f"dog_{n}" for n in (1, 2, 3, 5, 6, 7)]
+    parks = [photo.name for photo in photos if photo.kind == "scenes"]
+    assert parks == [f"Places365_val_{n:08d}.jpg" for n in (1, 2, 5, 6, 9, 10)]
+    assert photos[0].read().shape == (100, 100, 3)
+    alpha = photos[-1].read()[..., 3]
+    assert alpha[45, 40] == 255 and alpha[5, 5] == 0 and 0 < alpha[22, 40] < 255
+    catalogue = build_catalogue(tmp_path / "out", photos, PUBLIC)
+    licence = json.loads((tmp_path / "out/catalogue.json").read_text())["licence"]
+    assert "CC BY-SA" in licence and len(catalogue.cutouts) == 6
 
 
-def test_a_half_extracted_archive_is_extracted_again(tmp_path):
-    (tmp_path / "half").mkdir()
-    (tmp_path / "half/left.jpg").write_text("x")
+def test_the_public_photos_can_be_limited(public):
+    kinds = [photo.kind for photo in public_photos(public, download=False, limit=2)]
+    assert kinds == ["scenes", "scenes", "cutouts", "cutouts"]
+
+
+def test_a_half_extracted_archive_is_extracted_again(public, monkeypatch):
+    """Pets: half extracted, so it is fetched again; Places365: complete, so it is not."""
+    import torchvision
+
+    (public / "places/.extracted").touch()
+    left = public / "oxford-iiit-pet/images/dog_1.jpg"
+    annotations = public / "oxford-iiit-pet/annotations"
     calls = []
 
-    def make(fetch):
-        calls.append(fetch)
-        (tmp_path / "half").mkdir(exist_ok=True)
-        return "set"
+    def pets(root, download):
+        calls.append((download, left.exists()))
+        annotations.mkdir(exist_ok=True)
+        (annotations / "trainval.txt").write_text("dog_1 1 2 1\n")
 
-    assert photos._whole(tmp_path, ("half",), True, make) == "set" and not (tmp_path / "half/left.jpg").exists()
-    photos._whole(tmp_path, ("half",), True, make)
-    assert calls == [True, False], "once whole, nothing is fetched again"
+    monkeypatch.setattr(torchvision.datasets, "OxfordIIITPet", pets)
+    for _ in range(2):
+        assert [photo.kind for photo in public_photos(public)].count("cutouts") == 1
+    assert calls == [(True, False), (False, False)], "once whole, nothing is fetched again"
+    assert (public / "places/val_256").is_dir()
 
 
 def test_without_network_a_sentence_says_what_still_works(tmp_path):
     with pytest.raises(InputError, match=r"not in .*--folder.*embedded park"):
-        photos.of_datasets(tmp_path, download=False)
+        public_photos(tmp_path, download=False)
 
 
 def test_depth_labels_resume_and_stand_behind_objects(mine, tmp_path):
     out = tmp_path / "out"
-    photos.build(out, photos.of_folder(mine))
+    build_catalogue(out, photos_of_folder(mine))
     seen = []
 
     def floor(pictures):
@@ -190,83 +277,119 @@ def test_depth_labels_resume_and_stand_behind_objects(mine, tmp_path):
             yield np.repeat(np.linspace(0, 1, photo.shape[0])[:, None], photo.shape[1], 1)
 
     with pytest.raises(InputError, match="went away"):
-        photos.label_depth(out, floor, batch=2)
-    assert sum(scene.depth is not None for scene in load_catalogue(out).scenes) == 2, "whole batches are recorded"
+        label_depth(out, floor, batch=2)
+    labelled = [scene for scene in load_catalogue(out).scenes if scene.depth]
+    assert len(labelled) == 2, "whole batches are recorded"
     seen = [None] * 10
-    catalogue = photos.label_depth(out, floor, batch=2)
+    catalogue = label_depth(out, floor, batch=2)
     assert all(scene.depth for scene in catalogue.scenes)
-    pairs = dataset.CompositeDataset(catalogue, None, None, size=48)
+    pairs = CompositeDataset(catalogue, None, None, size=48)
     for index in (0, 100, 500):
         item = pairs.composite(index)
-        inside = item["mask"] > 0.9
         before = pairs.scene(pairs.where(index)[0])[1]
-        assert (item["depth"][inside] >= before[inside]).all() and np.array_equal(
-            item["depth"][item["mask"] == 0], before[item["mask"] == 0]
-        )
-    assert all(scene.depth for scene in photos.build(out, photos.of_folder(mine)).scenes), "building again keeps the labels"
+        inside = item["mask"] > 0.9
+        outside = item["mask"] == 0
+        assert (item["depth"][inside] >= before[inside]).all()
+        assert np.array_equal(item["depth"][outside], before[outside])
+    again = build_catalogue(out, photos_of_folder(mine))
+    assert all(scene.depth for scene in again.scenes), "building again keeps the labels"
 
 
 def test_a_depth_model_labels_through_the_real_loading_code(tiny_model, mine, tmp_path, capsys):
     out = tmp_path / "out"
-    assert photos.main([str(out), "--folder", str(mine), "--depth", "--depth-model", str(tiny_model)]) == 0
+    arguments = ["--folder", str(mine), "--depth", "--depth-model", str(tiny_model)]
+    assert main([str(out), *arguments]) == 0
     assert "licence: yours" in capsys.readouterr().out
     catalogue = load_catalogue(out)
-    data = json.loads((out / "catalogue.json").read_text())
-    assert all(scene.depth for scene in catalogue.scenes) and data["depth_labels"]["model"] == str(tiny_model)
+    labels = json.loads((out / "catalogue.json").read_text())["depth_labels"]
+    assert labels == {"model": str(tiny_model), "revision": None}
+    assert all(scene.depth for scene in catalogue.scenes)
     stored = np.asarray(Image.open(catalogue.scenes[0].depth))
     assert stored.shape == (120, 120) and stored.min() == 0 and stored.max() == 65535
 
 
-def test_a_teacher_labels_composites_one_by_one(tiny_model, tiny):
-    layered = dataset.CompositeDataset(tiny, size=56)
-    taught = dataset.CompositeDataset(tiny, size=56, teacher_on_composites=photos.estimator(tiny_model))
-    one, other = layered.composite(5), taught.composite(5)
-    assert np.array_equal(one["image"], other["image"]) and np.array_equal(one["mask"], other["mask"])
-    assert other["depth"].shape == (56, 56) and other["depth"].min() == 0 and other["depth"].max() == 1
-    assert not np.array_equal(one["depth"], other["depth"])
+def test_an_estimator_scales_the_depth_of_each_picture(tiny_model):
+    pictures = [np.asarray(picture(1, 56)), np.asarray(picture(2, 70))]
+    maps = list(depth_estimator(tiny_model)(pictures))
+    assert [depth.shape for depth in maps] == [(56, 56), (70, 70)]
+    for depth in maps:
+        assert depth.dtype == np.float32 and depth.min() == 0 and depth.max() == 1
+
+
+def test_the_commit_of_a_cached_model_is_recorded(tiny_model, monkeypatch, tmp_path):
+    """A model from the hub has no revision of its own in the call: the cache knows it."""
+    import huggingface_hub
+    import transformers
+
+    config = tmp_path / "snapshots/abc123/config.json"
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: str(config))
+    monkeypatch.setattr(transformers, "pipeline", lambda *_, **options: options["model"])
+    assert depth_estimator("someone/model").name == {"model": "someone/model", "revision": "abc123"}
+    assert depth_estimator("someone/model", "v2").name["revision"] == "v2"
 
 
 def test_one_name_opens_every_kind_of_catalogue(tiny, mine, tmp_path, monkeypatch, capsys):
-    assert photos.open_catalogue().name == "park" and photos.open_catalogue(tiny.folder).name == "tiny"
+    assert open_catalogue().name == "park" and open_catalogue(tiny.folder).name == "tiny"
 
-    def gone(*_):
+    def gone():
         raise InputError("the depth model is gone.")
 
-    monkeypatch.setattr(photos, "estimator", gone)
-    assert photos.open_catalogue(mine, tmp_path / "data").folder == tmp_path / "data" / "mine"
+    def flat():
+        return lambda pictures: (np.zeros(photo.shape[:2]) for photo in pictures)
+
+    monkeypatch.setattr(opening, "depth_estimator", gone)
+    assert open_catalogue(mine, tmp_path / "data").folder == tmp_path / "data" / "mine"
     assert "no depth labels: the depth model is gone." in capsys.readouterr().out
-    monkeypatch.setattr(photos, "estimator", lambda: lambda pictures: (np.zeros(photo.shape[:2]) for photo in pictures))
-    assert all(scene.depth for scene in photos.open_catalogue(mine, tmp_path / "data").scenes)
+    monkeypatch.setattr(opening, "depth_estimator", flat)
+    assert all(scene.depth for scene in open_catalogue(mine, tmp_path / "data").scenes)
     with pytest.raises(InputError, match="holds no files"):
-        photos.open_catalogue(tmp_path / "nothing")
+        open_catalogue(tmp_path / "nothing")
+
+
+def test_the_public_catalogue_is_opened_by_its_name(public, tmp_path, monkeypatch, capsys):
+    def local(root):
+        assert root == tmp_path / "home" / "downloads"
+        return public_data.public_photos(public, download=False)
+
+    monkeypatch.setattr(opening, "public_photos", local)
+    monkeypatch.setattr(
+        opening, "depth_estimator", lambda: lambda ps: [p[..., 0] / 255 for p in ps]
+    )
+    catalogue = open_catalogue(PUBLIC, tmp_path / "home")
+    assert catalogue.name == PUBLIC and catalogue.folder == tmp_path / "home" / PUBLIC
+    assert "do not redistribute" in capsys.readouterr().out
 
 
 def test_a_model_that_is_gone_gets_one_sentence(mine, tmp_path, capsys):
-    pytest.importorskip("transformers", reason="transformers is not installed (extra `photos`)")
-    assert photos.main([str(tmp_path / "out"), "--folder", str(mine), "--depth", "--depth-model", str(tmp_path / "gone")]) == 2
+    pytest.importorskip("transformers", reason="needs the extra `photos`")
+    arguments = ["--folder", str(mine), "--depth", "--depth-model", str(tmp_path / "gone")]
+    assert main([str(tmp_path / "out"), *arguments]) == 2
     error = capsys.readouterr().err
     assert "gone" in error and "could not be loaded" in error
-    assert (tmp_path / "out/catalogue.json").exists(), "the photos taken in stay"
+    assert (tmp_path / "out/catalogue.json").exists(), "the stored photos stay"
 
 
 @pytest.mark.real
 def test_a_users_real_folder(real, tmp_path):
-    sources = photos.of_folder(real / "photo_pack")
-    catalogue = photos.build(tmp_path / "out", sources)
+    photos = photos_of_folder(real / "photo_pack")
+    catalogue = build_catalogue(tmp_path / "out", photos)
     usable = len(catalogue.scenes) + len(catalogue.cutouts)
-    left_out = len(reasons(tmp_path / "out")) if (tmp_path / "out/unusable.csv").exists() else 0
-    assert usable + left_out == len(sources) and usable > 0.9 * len(sources)
+    listed = (tmp_path / "out/unusable.csv").exists()
+    left_out = len(reasons(tmp_path / "out")) if listed else 0
+    assert usable + left_out == len(photos) and usable > 0.9 * len(photos)
 
 
 def test_the_network_sees_the_depth_of_a_real_stereo_pair():
-    """Disparity is inverse depth up to a factor: a real motorcycle, measured by two cameras, against the shipped network's opinion."""
+    """Disparity is inverse depth up to a factor: a real motorcycle, measured by two cameras."""
     skimage = pytest.importorskip("skimage", reason="scikit-image is not installed")
     folder = Path(skimage.__file__).parent / "data"
     disparity = np.load(folder / "motorcycle_disp.npz")["arr_0"]
     known = np.isfinite(disparity)
     photo = read_rgb(folder / "motorcycle_left.png")
-    depth = predict.Predictor.load()(photo, photo).depth
+    depth = Predictor.load()(photo, photo).depth
     assert depth.shape == disparity.shape and known.mean() > 0.5
     assert np.corrcoef(depth[known], disparity[known])[0, 1] > 0.3  # near is large in both
-    near, far = (disparity > np.percentile(disparity[known], 90)) & known, (disparity < np.percentile(disparity[known], 10)) & known
+    tenth, ninetieth = np.percentile(disparity[known], [10, 90])
+    near = known & (disparity > ninetieth)
+    far = known & (disparity < tenth)
     assert np.median(depth[near]) > np.median(depth[far])

@@ -1,0 +1,44 @@
+"""Build a catalogue from real photographs: the command `eva-helpers photos`."""
+
+import argparse
+from pathlib import Path
+
+from eva_helpers.catalogue.build import LICENCES, build_catalogue
+from eva_helpers.catalogue.depth_labels import DEPTH_MODEL, depth_estimator, label_depth
+from eva_helpers.catalogue.public_data import PUBLIC, public_photos
+from eva_helpers.catalogue.sources import photos_of_folder
+from eva_helpers.files import command_line
+
+
+@command_line
+def main(arguments: list[str] | None = None) -> None:
+    """Build a catalogue; finished work stays, so an interrupted command can be repeated."""
+    parser = argparse.ArgumentParser("eva-helpers photos", description=__doc__)
+    add = parser.add_argument
+    add("out", type=Path, help="folder of the new catalogue")
+    where = parser.add_mutually_exclusive_group(required=True)
+    mine = (
+        "your photos: backgrounds in bg/, RGBA cut-outs in fg/ (or photos, with masks in fg_mask/)"
+    )
+    where.add_argument("--folder", type=Path, help=mine)
+    public = "folder for the public data sets, Oxford-IIIT Pet and Places365 (about 1.3 GB)"
+    where.add_argument("--download", type=Path, metavar="DATA", help=public)
+    add("--depth", action="store_true", help="label depth with a pretrained model (99 MB)")
+    add("--depth-model", default=DEPTH_MODEL, help="its name or folder (default: %(default)s)")
+    add("--revision", help="of the depth model")
+    add("--limit", type=int, default=500, help="photos of each kind from the public data sets")
+    add("--seed", type=int, default=0, help="of the split")
+    options = parser.parse_args(arguments)
+    name = "folder" if options.folder else PUBLIC
+    print(f"licence: {LICENCES[name]}")
+    if options.folder:
+        photos = photos_of_folder(options.folder)
+    else:
+        photos = public_photos(options.download, limit=options.limit)
+    catalogue = build_catalogue(options.out, photos, name, options.seed, progress=True)
+    print(f"{len(catalogue.scenes)} backgrounds, {len(catalogue.cutouts)} cut-outs: {options.out}")
+    if (options.out / "unusable.csv").exists():
+        print(f"left out: see {options.out / 'unusable.csv'}")
+    if options.depth:
+        model = depth_estimator(options.depth_model, options.revision)
+        label_depth(options.out, model, progress=True)

@@ -1,0 +1,41 @@
+"""Opening a catalogue by what a notebook's CATALOGUE or a command line names."""
+
+import os
+from pathlib import Path
+
+from eva_helpers.catalogue.build import LICENCES, build_catalogue
+from eva_helpers.catalogue.catalogue import Catalogue, load_catalogue
+from eva_helpers.catalogue.depth_labels import depth_estimator, label_depth
+from eva_helpers.catalogue.public_data import PUBLIC, public_photos
+from eva_helpers.catalogue.sources import photos_of_folder
+from eva_helpers.files import InputError
+from eva_helpers.paths import ROOT
+
+
+def open_catalogue(
+    choice: str | os.PathLike = "", home: str | os.PathLike = ROOT / "data"
+) -> Catalogue:
+    """Load the catalogue `choice`; one made of photos is built in a folder of `home`, once.
+
+    "" is the embedded park, which needs no network; "pets+places" downloads the public data sets;
+    else it is a catalogue folder, or a folder with photos in `bg` and `fg`. Photos get depth
+    labels if the depth model is available. Raises InputError if the folder is neither, or as
+    `public_photos` and `build_catalogue`.
+    """
+    if not choice:
+        return load_catalogue()
+    name = PUBLIC if choice == PUBLIC else "folder"
+    if name == "folder" and (Path(choice) / "catalogue.json").is_file():
+        return load_catalogue(choice)
+    print(f"licence: {LICENCES[name]}")
+    downloads = Path(home) / "downloads"
+    photos = public_photos(downloads) if name == PUBLIC else photos_of_folder(choice)
+    out = Path(home) / Path(choice).resolve().name
+    catalogue = build_catalogue(out, photos, name, progress=True)
+    if all(scene.depth for scene in catalogue.scenes):
+        return catalogue
+    try:
+        return label_depth(out, depth_estimator(), progress=True)
+    except InputError as error:
+        print(f"no depth labels: {error} Masks can be trained without (DEPTH_WEIGHT 0).")
+    return catalogue

@@ -1,0 +1,194 @@
+"""Composites created on the fly from a catalogue, and its true pairs, as tensors."""
+
+import math
+import warnings
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from eva_helpers.catalogue.catalogue import Catalogue
+from eva_helpers.catalogue.reading import read_pair
+from eva_helpers.data.augment import MARGIN, colours, crop, geometry, seeded
+from eva_helpers.data.capture import Capture, CaptureDifferences
+from eva_helpers.data.composer import Arrays, Composer, happens
+from eva_helpers.data.distractors import sway
+from eva_helpers.data.placement import View
+from eva_helpers.files import InputError
+from eva_helpers.images import MIN_SIDE
+
+MAPS = ("background", "image", "mask", "depth")
+PLACEMENTS = ("grounded", "random", "mixed")
+QUADRANTS = {  # name -> (split of the backgrounds, split of the cut-outs)
+    "seen background, seen object": ("train", "train"),
+    "seen background, unseen object": ("train", "test"),
+    "unseen background, seen object": ("test", "train"),
+    "unseen background, unseen object": ("test", "test"),
+}
+# at variety 1, the share of samples with
+SECOND = 0.15  # a second object
+COLOURED = 0.8  # other colours
+SWAYING = 0.3  # a background in the wind
+
+Tensors = dict[str, torch.Tensor]  # float32 in [0, 1]: photos (3, H, W), mask and depth (1, H, W)
+
+
+def to_tensors(sample: Arrays) -> Tensors:
+    """A sample as networks and losses expect it."""
+    # not with torch, which takes three times as long for arrays this small
+    arrays = {name: np.clip(sample[name][None], 0, 1, dtype=np.float32) for name in MAPS[2:]}
+    for name in MAPS[:2]:
+        arrays[name] = np.divide(sample[name].transpose(2, 0, 1), np.float32(255), order="C")
+    return {name: torch.from_numpy(arrays[name]) for name in MAPS}
+
+
+def _shoot(sample: Arrays, capture: Capture, rng: np.random.Generator) -> Tensors:
+    """The sample with capture differences."""
+    background, image = capture(sample["background"], sample["image"], sample["mask"], rng)
+    return to_tensors(sample | {"background": background, "image": image})
+
+
+@dataclass(eq=False, repr=False)
+class CompositeDataset(Dataset[Tensors]):
+    """Every background with every cut-out, at `positions` places, plain and flipped.
+
+    Item i is created on demand and depends on the options, `seed` and i only, not on workers, order
+    or epoch. Items are ordered by background, cut-out, position, flip.
+
+    Args:
+        backgrounds, cutouts: splits of `catalogue` ("train", "validation", "test"; None for all).
+        size: side of the samples in pixels.
+        placement: "grounded" (on walkable ground, size from the distance there), "random"
+            (anywhere) or "mixed" (half and half).
+        augment: crop, mirror and rotate the four maps together.
+        strength: of the capture differences between the two shots; 0 gives ideal pairs.
+        empty: share of composites without any object.
+        true_pairs: share of true pairs of these backgrounds and objects, if there are any; they
+            have cast shadows, contact with the ground and grass that hides the paws.
+        variety: 0 to 1, how much is added that the catalogue lacks: other colours, distractor
+            objects, a second object, leaves and grass that move.
+
+    Raises:
+        ValueError: `placement` is unknown, or `size`, `positions` or `strength` out of range.
+        InputError: a split is unknown or empty.
+    """
+
+    catalogue: Catalogue
+    backgrounds: str | None = "train"
+    cutouts: str | None = "train"
+    _: KW_ONLY
+    size: int = 64
+    positions: int = 20
+    placement: str = "mixed"
+    augment: bool = False
+    strength: float = 0.0
+    empty: float = 0.0
+    true_pairs: float = 0.0
+    variety: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.placement not in PLACEMENTS:
+            expected = ", ".join(PLACEMENTS)
+            raise ValueError(f"placement is {self.placement!r}: expected one of {expected}.")
+        if self.size < MIN_SIDE or self.positions < 1:
+            given = f"size is {self.size} and positions {self.positions}"
+            raise ValueError(f"{given}: expected at least {MIN_SIDE} pixels and one position.")
+        self.canvas = math.ceil(self.size * MARGIN) if self.augment else self.size
+        options = (self.backgrounds, self.cutouts, self.canvas, self.placement, self.variety)
+        self._composer = Composer(self.catalogue, *options)
+        self.scenes = self._composer.scenes
+        self.objects = self._composer.objects
+        self.pairs = self._composer.pairs
+        self.geometry = geometry()
+        self.colours = colours()
+        self.capture: Capture = CaptureDifferences(self.strength)
+        unlabelled = sum(scene.depth is None for scene in self.scenes)
+        if unlabelled:
+            warnings.warn(
+                f"{unlabelled} of {len(self.scenes)} backgrounds have no depth labels: train the "
+                "mask alone (DEPTH_WEIGHT 0), or label them with `eva-helpers photos ... --depth`.",
+                stacklevel=3,
+            )
+
+    def __len__(self) -> int:
+        return len(self.scenes) * len(self.objects) * self.positions * 2
+
+    def where(self, index: int) -> tuple[int, int, int, bool]:
+        """Background number, cut-out number, position and flip of item `index`."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"item {index} of {len(self)}")
+        rest, flip = divmod(index, 2)
+        rest, position = divmod(rest, self.positions)
+        scene, cutout = divmod(rest, len(self.objects))
+        return scene, cutout, position, bool(flip)
+
+    def scene(self, number: int) -> View:
+        """Background `number` at (canvas, canvas)."""
+        return self._composer.view(number)
+
+    def composite(self, index: int) -> Arrays:
+        """Item `index` at (canvas, canvas), before augmentation and capture differences."""
+        return self._compose(index, np.random.default_rng((self.seed, index)))
+
+    def _compose(self, index: int, rng: np.random.Generator) -> Arrays:
+        scene, cutout, _, flip = self.where(index)
+        if self.pairs and happens(rng, self.true_pairs):
+            composite = self._composer.true_pair(rng)
+        else:
+            composite = self._composer.empty(scene, rng)
+            if not happens(rng, self.empty):
+                composite.add_object(cutout, flip)
+        if self.variety and composite.maps["mask"].any() and happens(rng, SECOND * self.variety):
+            composite.add_object(int(rng.integers(len(self.objects))), bool(rng.integers(2)))
+        return composite.maps
+
+    def __getitem__(self, index: int) -> Tensors:
+        rng = np.random.default_rng((self.seed, index))
+        sample = self._compose(index, rng)
+        if self.augment:
+            sample = crop(seeded(self.geometry, rng)(**sample), self.size, rng)
+        if happens(rng, COLOURED * self.variety):
+            photos = {name: sample[name] for name in MAPS[:2]}
+            sample |= seeded(self.colours, rng)(**photos)
+        if happens(rng, SWAYING * self.variety):
+            sample["background"] = sway(sample["background"], rng)
+        return _shoot(sample, self.capture, rng)
+
+
+@dataclass(eq=False, repr=False)
+class PairDataset(Dataset[Tensors]):
+    """The true pairs of one split at (size, size); options as those of `CompositeDataset`.
+
+    Raises InputError if the catalogue has none in this split.
+    """
+
+    catalogue: Catalogue
+    split: str = "test"
+    _: KW_ONLY
+    size: int = 224
+    strength: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.capture: Capture = CaptureDifferences(self.strength)
+        self.pairs = self.catalogue.true_pairs(self.split)
+        if not self.pairs:
+            raise InputError(
+                f"{self.catalogue.folder} has no true pairs of split {self.split!r}: "
+                "use the embedded park, or render some."
+            )
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Tensors:
+        sample = read_pair(self.catalogue, self.pairs[index], self.size)
+        return _shoot(sample, self.capture, np.random.default_rng((self.seed, index)))
+
+
+def quadrant(catalogue: Catalogue, name: str, **options: Any) -> CompositeDataset:
+    """The composites of one of the four QUADRANTS; "seen" means in the training split."""
+    return CompositeDataset(catalogue, *QUADRANTS[name], **options)

@@ -1,0 +1,117 @@
+"""Reading and writing files safely, and errors that a person can act on."""
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Main = Callable[[list[str] | None], int | None]
+
+
+class InputError(ValueError):
+    """Input cannot be used; the message names it, what was expected and the remedy."""
+
+
+def command_line(main: Main) -> Callable[..., int]:
+    """Turn `main(arguments)` into a command: an InputError is printed and exits with status 2."""
+
+    @functools.wraps(main)
+    def run(arguments: list[str] | None = None) -> int:
+        try:
+            return main(arguments) or 0
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+
+    return run
+
+
+def write_whole(path: str | os.PathLike, data: bytes) -> Path:
+    """Write `data` so that `path` never holds half of it: under a temporary name, then renamed.
+
+    Raises:
+        InputError: the folder is missing or read-only, or the disk is full.
+    """
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        reason = error.strerror or error
+        raise InputError(
+            f"{path} could not be written ({reason}): "
+            "check the folder and the free space, then repeat."
+        ) from None
+    return path
+
+
+def write_json(path: str | os.PathLike, values: Any) -> Path:
+    """Write `values` as indented UTF-8 JSON; whole or not at all, as `write_whole`."""
+    return write_whole(path, (json.dumps(values, indent=1) + "\n").encode())
+
+
+def read_json(path: str | os.PathLike, what: str = "a JSON file") -> Any:
+    """The contents of a JSON file.
+
+    Raises:
+        InputError: it is missing or not valid JSON; `what` says what was expected.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is not {what} ({error}): check the path, or restore it."
+        ) from None
+
+
+def same_settings(path: str | os.PathLike, settings: dict, remedy: str) -> bool:
+    """Whether the JSON file `path` records `settings`; False where there is no such file.
+
+    Raises:
+        InputError: it records other settings; the message lists them and ends with `remedy`.
+    """
+    if not Path(path).is_file():
+        return False
+    known = read_json(path, "a settings file")
+    wanted = json.loads(json.dumps(settings))
+    differing = [key for key, value in wanted.items() if known.get(key) != value]
+    if differing:
+        changes = ", ".join(f"{key} {known.get(key)!r}, now {wanted[key]!r}" for key in differing)
+        raise InputError(f"{path} was made with other settings ({changes}): {remedy}.")
+    return True
+
+
+def file_inside(folder: Path, name: str, listing: str | os.PathLike) -> Path:
+    """The file `name` of `folder`, which `listing` (a manifest, a catalogue) mentions.
+
+    Raises:
+        InputError: it is outside the folder, missing or empty.
+    """
+    root = folder.resolve()
+    path = Path(os.path.normpath(root / (name or "..")))
+    if not (path.is_relative_to(root) and path.resolve().is_relative_to(root)):
+        raise InputError(
+            f"{listing} names {name!r}, which is outside its folder: only files inside are read."
+        )
+    if not path.is_file() or path.stat().st_size == 0:
+        raise InputError(
+            f"{path} is missing or empty, but {Path(listing).name} names it: "
+            "restore it, or remove the entry."
+        )
+    return path
+
+
+def make_folder(folder: Path) -> Path:
+    """Make `folder` and its parents. Raises InputError when that is impossible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be made ({error.strerror}): choose another folder."
+        ) from None
+    return folder

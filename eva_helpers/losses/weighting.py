@@ -1,0 +1,96 @@
+"""How much each loss term counts, and weightings derived from others."""
+
+import math
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from torch import Tensor
+
+from eva_helpers.model.conditional import CONDITIONED_TERMS as CONDITIONED
+
+MASK_TERMS = ("mask", "dice")
+DEPTH_TERMS = ("ssim", "edge", "l1", "ssi")
+TERMS = dict.fromkeys(MASK_TERMS, "mask") | dict.fromkeys(DEPTH_TERMS, "depth")  # term -> task
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the tasks mask and depth, and of the terms within a task (the mask's BCE has 1).
+
+    The balance of the tasks is the original project's. Its L1 weight is 0.1; with 1 the depth was
+    more accurate in short trainings (`experiments/variants.py`). `ssi`, the scale-and-shift-
+    invariant term, is for labels without a scale.
+
+    Raises:
+        ValueError: a weight is negative or not finite, or all are zero.
+    """
+
+    mask: float = 0.3
+    depth: float = 0.7
+    ssim: float = 1.0
+    edge: float = 1.0
+    l1: float = 1.0
+    dice: float = 1.0
+    ssi: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+                raise ValueError(f"loss weight {name} is {value!r}: expected a finite number >= 0.")
+        if not any(self.parts().values()):
+            raise ValueError(
+                "all loss weights are zero: give mask, or depth with one of ssim, edge, l1, ssi, "
+                "a positive weight."
+            )
+
+    def parts(self) -> dict[str, float]:
+        """The factor of each raw term."""
+        inner = asdict(self) | {"mask": 1.0}
+        return {name: getattr(self, task) * inner[name] for name, task in TERMS.items()}
+
+
+def weight_vector(weights: LossWeights) -> Tensor:
+    """The input of a conditional network: parts of mask, ssim, edge and l1, (4,), with sum 1.
+
+    Raises ValueError if all four are zero.
+    """
+    parts = torch.tensor([weights.parts()[name] for name in CONDITIONED])
+    if parts.sum() == 0:
+        raise ValueError(
+            "mask, ssim, edge and l1 all have weight 0: a conditional network knows no other terms."
+        )
+    return parts / parts.sum()
+
+
+def normalised(weights: LossWeights) -> LossWeights:
+    """The same weighting with mask + depth = 1 and ssim + edge + l1 = 1.
+
+    Raises ValueError if ssim, edge and l1 have no weight.
+    """
+    mask, *inner = weight_vector(weights).tolist()
+    if mask == 1:
+        raise ValueError(
+            "ssim, edge and l1 have no weight: expected one of them, and depth, to be positive."
+        )
+    ssim, edge, l1 = (part / (1 - mask) for part in inner)
+    ssi = weights.ssi / (weights.ssim + weights.edge + weights.l1)
+    return LossWeights(mask, 1 - mask, ssim, edge, l1, weights.dice, ssi)
+
+
+def emphasised(weights: LossWeights, term: str, share: float) -> LossWeights:
+    """`normalised` weights with `share` of the total for `term`; the others keep their proportions.
+
+    Raises ValueError: the term is not one of CONDITIONED, the share is outside (0, 1), or the other
+    terms have no weight.
+    """
+    parts = dict(zip(CONDITIONED, weight_vector(weights).tolist(), strict=True))
+    if term not in parts or not 0 < share < 1 or parts[term] == 1:
+        raise ValueError(
+            f"{term!r} with share {share} of {weights}: expected one of {', '.join(CONDITIONED)}, "
+            "a share between 0 and 1, and other terms."
+        )
+    rest = (1 - share) / (1 - parts[term])
+    parts = {name: share if name == term else part * rest for name, part in parts.items()}
+    depth = 1 - parts["mask"]
+    inner = {name: parts[name] / depth for name in CONDITIONED[1:]}
+    return replace(normalised(weights), mask=parts["mask"], depth=depth, **inner)

@@ -1,0 +1,109 @@
+"""Weights files: safetensors with the network's configuration in the file's metadata."""
+
+import json
+import os
+from dataclasses import fields
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from eva_helpers import __version__
+from eva_helpers.files import InputError, write_whole
+from eva_helpers.model.conditional import ConditionalNet
+from eva_helpers.model.net import MaskDepthNet, ModelConfig
+
+FORMAT = "eva_helpers.MaskDepthNet"
+# Switches of version 0.1, with the values that every network has now.
+SWITCHES = {
+    "fusion": "image+difference", "matched": True, "coordinates": True, "layered": True,
+    "cross_talk": False, "detail_layers": 3,
+}  # fmt: skip
+OLDER = {"matched": False, "coordinates": False, "layered": False}  # before these switches existed
+
+
+def build(config: ModelConfig) -> MaskDepthNet:
+    """The network that a configuration describes."""
+    return ConditionalNet(config) if config.conditional else MaskDepthNet(config)
+
+
+def save_weights(net: MaskDepthNet, path: str | os.PathLike, half: bool = False) -> None:
+    """Write weights and configuration; `half` stores float16. Raises as `write_whole`."""
+    tensors = {name: value.contiguous() for name, value in net.state_dict().items()}
+    if half:
+        tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+    config = json.dumps(net.config.to_dict())
+    metadata = {"format": FORMAT, "version": __version__, "network": type(net).__name__}
+    write_whole(path, save(tensors, metadata | {"config": config}))
+
+
+def load_weights(path: str | os.PathLike) -> MaskDepthNet:
+    """Read a network written by `save_weights`, in float32 and evaluation mode.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds a network this version cannot build.
+    """
+    metadata, tensors = _read(Path(path))
+    config = _read_config(path, metadata)
+    try:
+        net = build(config)
+        net.load_state_dict(tensors)  # converts float16 to float32
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{path} does not fit this version's network ({reason}): train it again."
+        ) from None
+    kind = type(net).__name__
+    if metadata.get("network", kind) != kind:
+        raise InputError(
+            f"{path} holds a network of class {metadata['network']}, not {kind}: "
+            "load its tensors into that class."
+        )
+    return net.eval()
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a file written by `save_weights`."""
+    if not path.is_file():
+        raise InputError(
+            f"{path} is not there: expected a weights file (.safetensors); "
+            "notebook 04 trains one, and eva_helpers/weights holds the shipped ones."
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path} is not a safetensors file ({error}): expected weights saved by eva_helpers."
+        ) from None
+    if metadata.get("format") != FORMAT:
+        raise InputError(
+            f"{path} holds another network's weights: "
+            "expected a file saved by eva_helpers.model.save_weights."
+        )
+    return metadata, tensors
+
+
+def _read_config(path: str | os.PathLike, metadata: dict[str, str]) -> ModelConfig:
+    """The configuration in the metadata, without the switches of version 0.1."""
+    made = f"{path} was made by eva_helpers {metadata.get('version', '0.1')} with"
+    try:
+        values = ({} if "version" in metadata else OLDER) | json.loads(metadata["config"])
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{path} has no readable configuration: train it again.") from None
+    for switch, value in SWITCHES.items():
+        found = values.pop(switch, value)
+        if found != value:
+            raise InputError(
+                f"{made} {switch} {found}, which only version 0.1 or the classes in experiments "
+                "can build: install version 0.1, or train the network again."
+            )
+    unknown = values.keys() - {field.name for field in fields(ModelConfig)}
+    if unknown:
+        raise InputError(
+            f"{made} {', '.join(sorted(unknown))}, which version {__version__} does not know: "
+            "update eva_helpers."
+        )
+    return ModelConfig.from_dict(values | {"pretrained": False})

@@ -1,0 +1,110 @@
+"""Photos, masks and depth maps: one, a contact sheet, or a row per sample."""
+
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import CenteredNorm
+from matplotlib.figure import Figure
+
+DEPTH_MAP = "magma"  # near = bright; readable in greyscale and by colour-blind people
+SAMPLE = ("background", "image", "mask", "depth")
+CASE = ("image", "mask", "predicted mask", "depth", "predicted depth", "depth error")
+
+Picture = torch.Tensor | np.ndarray
+Rows = Sequence[Mapping[str, Picture]]
+Titles = Sequence[str]
+
+
+def as_picture(value: Picture) -> np.ndarray:
+    """A (3, H, W), (1, H, W) or (H, W) tensor, or an (H, W[, 3]) array, as imshow takes it."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    channels = value.detach().float().cpu().reshape(-1, *value.shape[-2:])
+    return channels.permute(1, 2, 0).squeeze(-1).numpy()
+
+
+def show(
+    ax: Axes, value: Picture, title: str = "", kind: str = "photo", top: float | None = None
+) -> Axes:
+    """One picture without ticks; `kind` is "photo", "mask", "depth" or "error" (of depth).
+
+    The colours of depth end at `top`, those of its error at `top` / 2 (None: at the largest).
+    """
+    colours: dict[str, dict[str, Any]] = {
+        "mask": {"cmap": "gray", "vmin": 0, "vmax": 1},
+        "depth": {"cmap": DEPTH_MAP, "vmin": 0, "vmax": top},
+        "error": {"cmap": "RdBu", "norm": CenteredNorm(halfrange=top / 2 if top else None)},
+    }
+    ax.imshow(as_picture(value), **colours.get(kind, {}))
+    ax.set_title(title, fontsize=9)
+    ax.set(xticks=[], yticks=[])
+    return ax
+
+
+def panels(background: Picture, image: Picture, mask: Picture, depth: Picture) -> Figure:
+    """The four panels of one pair: background, image, mask, depth."""
+    row = dict(zip(SAMPLE, (background, image, mask, depth), strict=True))
+    figure = _grid([row], SAMPLE, (), 3.2)
+    figure.axes[3].set_title("depth (near = bright)", fontsize=9)
+    return figure
+
+
+def samples(rows: Rows, titles: Titles = ()) -> Figure:
+    """One row per sample of the data contract: background, image, mask, depth."""
+    return _grid(rows, SAMPLE, titles, 2.05)
+
+
+def cases(rows: Rows, titles: Titles = ()) -> Figure:
+    """One row per case: image, true and predicted mask, true and predicted depth, depth error.
+
+    Each has `image`, `mask`, `depth`, `predicted_mask` and `predicted_depth`; the depths share a
+    colour scale. In the error, red is predicted too far, blue too near.
+    """
+    errors = [as_picture(row["predicted_depth"]) - as_picture(row["depth"]) for row in rows]
+    shown = [{**row, "depth_error": error} for row, error in zip(rows, errors, strict=True)]
+    return _grid(shown, CASE, titles, 1.95)
+
+
+def _grid(rows: Rows, names: Sequence[str], titles: Titles, size: float) -> Figure:
+    """A row of pictures `size` inches wide per sample; the kind is the last word of a name."""
+    height, width = as_picture(rows[0]["depth"]).shape
+    area = (0.95 * size * len(names), (0.9 * height / width + 0.1) * size * len(rows))
+    figure = plt.figure(figsize=area, layout="constrained")
+    axes = figure.subplots(len(rows), len(names), squeeze=False)
+    for number, (line, row) in enumerate(zip(axes, rows, strict=True)):
+        top = float(as_picture(row["depth"]).max())
+        for ax, name in zip(line, names, strict=True):
+            show(ax, row[name.replace(" ", "_")], "" if number else name, name.split()[-1], top)
+    for ax, title in zip(axes[:, 0], titles, strict=False):
+        ax.set_ylabel(title, fontsize=9)
+    return figure
+
+
+def tiles(
+    pictures: Sequence, columns: int = 8, titles: Titles = (), size: float = 1.3, kind: str = ""
+) -> Figure:
+    """A contact sheet; every picture is `size` inches wide, `kind` as in `show`."""
+    rows = -(-len(pictures) // columns)
+    area = (size * columns, (size + 0.25 * bool(titles)) * rows)
+    figure = plt.figure(figsize=area, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    for ax, picture, title in zip_longest(axes, pictures, titles):
+        if picture is None:
+            ax.axis("off")
+        else:
+            show(ax, picture, title or "", kind).title.set_fontsize(7)
+    return figure
+
+
+def save(figure: Figure, folder: str | Path, name: str) -> Path:
+    """Write `folder/name.png`."""
+    path = Path(folder) / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
+    return path

@@ -1,0 +1,102 @@
+"""The command `eva-helpers dataset write | pack | statistics`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from eva_helpers.catalogue.catalogue import SPLITS, load_catalogue
+from eva_helpers.data.dataset import PLACEMENTS, CompositeDataset
+from eva_helpers.data.loaders import channel_statistics
+from eva_helpers.files import InputError, command_line
+from eva_helpers.paths import PARK
+from eva_helpers.storage.folders import PER_BACKGROUND, FolderDataset
+from eva_helpers.storage.packing import pack
+from eva_helpers.storage.writing import write_composites
+
+
+@command_line
+def main(arguments: list[str] | None = None) -> int:
+    """Run one of the three commands; returns 130 when interrupted."""
+    given = _parser().parse_args(arguments)
+    try:
+        given.run(given)
+    except KeyboardInterrupt:
+        print("stopped; the same command continues", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("eva-helpers dataset", description="Composites as files.")
+    commands = parser.add_subparsers(required=True)
+    write = commands.add_parser("write", help="write composites with a manifest; resumes")
+    write.set_defaults(run=_write)
+    write.add_argument("folder", type=Path, help="to write to")
+    write.add_argument("--count", type=int, help="composites, drawn at random (default: all)")
+    write.add_argument("--catalogue", type=Path, default=PARK, help="folder (default: the park)")
+    write.add_argument("--split", choices=SPLITS, help="of the photos (default: all)")
+    positions = "of each cut-out on each background (default: %(default)s)"
+    write.add_argument("--positions", type=int, default=20, help=positions)
+    write.add_argument("--placement", choices=PLACEMENTS, default="mixed")
+    write.add_argument("--seed", type=int, default=0)
+    write.add_argument("--jpeg", action="store_true", help="masks and depths as JPEG too")
+    packing = commands.add_parser("pack", help="decode such files into arrays; resumes")
+    packing.set_defaults(run=_pack)
+    summary = commands.add_parser("statistics", help="mean and standard deviation of such files")
+    summary.set_defaults(run=_statistics)
+    number = "composites of each background, without a manifest (default: %(default)s)"
+    polarity = "depth files are bright where near (the original project's are dark there)"
+    for reading in (packing, summary):
+        reading.add_argument("composites", type=Path, help="folder with the files")
+        reading.add_argument("--per-background", type=int, default=PER_BACKGROUND, help=number)
+        reading.add_argument("--near-is-bright", action="store_true", help=polarity)
+    packing.add_argument("folder", type=Path, help="of the pack")
+    for command in (write, packing, summary):
+        size = 224 if command is write else 64
+        command.add_argument("--size", type=int, default=size, help="px (default: %(default)s)")
+    processes = "processes (default: %(default)s)"
+    for command in (write, packing):
+        command.add_argument("--workers", type=int, default=os.cpu_count() or 1, help=processes)
+    return parser
+
+
+def _write(given: Namespace) -> None:
+    catalogue = load_catalogue(given.catalogue)
+    options = {name: getattr(given, name) for name in ("size", "positions", "placement", "seed")}
+    try:
+        composites = CompositeDataset(catalogue, given.split, given.split, **options)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    ways = {"jpeg": given.jpeg, "workers": given.workers}
+    with tqdm(total=given.count or len(composites), unit="composite") as bar:
+        path = write_composites(composites, given.folder, given.count, **ways, progress=bar.update)
+    print(path)
+
+
+def _read(given: Namespace) -> FolderDataset:
+    options = {"per_background": given.per_background, "near_is_dark": not given.near_is_bright}
+    composites = FolderDataset(given.composites, size=given.size, **options)
+    print(f"{len(composites):,} composites; depth files read as {composites.polarity}")
+    return composites
+
+
+def _pack(given: Namespace) -> None:
+    composites = _read(given)
+    with tqdm(total=len(composites), unit="composite") as bar:
+        pack(composites, given.folder, workers=given.workers, progress=bar.update)
+    print(f"{given.folder}: {len(composites):,} composites at {given.size} px")
+
+
+def _statistics(given: Namespace) -> None:
+    composites = _read(given)
+    samples = (composites[index] for index in tqdm(range(len(composites)), unit="composite"))
+    for name, (mean, std) in channel_statistics(samples).items():
+        means = str(np.round(mean, 4).tolist())
+        print(f"{name:<11} mean {means:<28} std {np.round(std, 4).tolist()}")

@@ -1,0 +1,155 @@
+"""Packing folders of composites into memory-mapped arrays, which are read at memory speed."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
+
+from eva_helpers.data.dataset import Tensors
+from eva_helpers.files import InputError, read_json, write_json
+from eva_helpers.storage.folders import FolderDataset
+from eva_helpers.storage.writing import Progress, claim, in_order
+
+ARRAYS = {"image": (3,), "mask": (), "depth": (), "backgrounds": (3,)}  # uint8, then (S, S)
+RECORD = 100  # samples between two records of progress
+
+
+class PackedDataset(Dataset[Tensors]):
+    """The result of `pack`: `packed[i]` is a sample, `packed[[i, j, ...]]` a batch (far faster).
+
+    Raises:
+        InputError: the pack is unfinished, or the files of `composites`, if given, have changed.
+    """
+
+    def __init__(self, folder: str | os.PathLike, composites: FolderDataset | None = None) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / "pack.json").is_file():
+            raise InputError(f"{folder} holds no finished pack: make or finish it with `pack`.")
+        self.state = read_json(self.folder / "pack.json")
+        if composites is not None and _state(composites) != self.state:
+            raise InputError(
+                f"{folder} is stale: the files in {composites.folder} have changed, or are read "
+                "with other settings; remove it and pack again."
+            )
+        self.arrays = {name: np.load(self.folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+        self.background_of = np.load(self.folder / "background_of.npy")
+
+    def __len__(self) -> int:
+        return len(self.background_of)
+
+    def raw(self, indices: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
+        """uint8 `background`, `image` (B, 3, S, S), `mask` and `depth` (B, 1, S, S) as stored.
+
+        The stored depth is 255 times the square root of inverse depth.
+        """
+        indices = np.asarray(indices)
+        background = self.arrays["backgrounds"][self.background_of[indices]]
+        maps = {name: self.arrays[name][indices][:, None] for name in ("mask", "depth")}
+        return {"background": background, "image": self.arrays["image"][indices]} | maps
+
+    def __getitem__(self, index: int | Sequence[int] | np.ndarray) -> Tensors:
+        raw = self.raw(np.atleast_1d(index))
+        tensors = {name: torch.from_numpy(array).float().div_(255) for name, array in raw.items()}
+        tensors["depth"].square_()
+        return {name: batch[0] if np.ndim(index) == 0 else batch for name, batch in tensors.items()}
+
+    def batches(self, batch_size: int = 64, seed: int = 0) -> DataLoader:
+        """A shuffling loader that reads whole batches at once."""
+        order = RandomSampler(self, generator=torch.Generator().manual_seed(seed))
+        sampler = BatchSampler(order, batch_size, drop_last=len(self) >= batch_size)
+        return DataLoader(self, sampler=sampler, batch_size=None)
+
+
+def pack(
+    composites: FolderDataset,
+    folder: str | os.PathLike,
+    *,
+    workers: int = 1,
+    progress: Progress = lambda done: None,
+) -> PackedDataset:
+    """Decode all samples once, at the dataset's size, into memory-mapped arrays in `folder`.
+
+    Each background is stored once. Depth is stored as its square root in 8 bits, which keeps
+    distant detail. After an interruption, the same call continues.
+
+    Raises:
+        InputError: a file is damaged, or has changed since it was packed (name, size or time);
+            the folder holds something else; the disk is too small.
+    """
+    folder = Path(folder)
+    if (folder / "pack.json").is_file():
+        return PackedDataset(folder, composites)
+    record = folder / "progress.json"
+    state = _state(composites)
+    claim(folder, record.name, {"format": state["format"]})
+    known = read_json(record)
+    resumed = state.items() <= known.items()
+    backgrounds = sorted({item.background for item in composites.items})
+    # Tasks from 0 are samples; those below are backgrounds, counted from the last one.
+    first = known.get("next", -len(backgrounds)) if resumed else -len(backgrounds)
+    arrays = _open_arrays(folder, composites, backgrounds, "r+" if resumed else "w+")
+    progress(max(first, 0))
+    tasks = range(first, len(composites))
+    entries = in_order(partial(_decode, composites, backgrounds), tasks, workers)
+    for task, entry in zip(tasks, entries, strict=True):
+        for name, array in entry.items():
+            arrays[name][task] = array
+        progress(int(task >= 0))
+        if task % RECORD == 0:
+            write_json(record, state | {"next": task + 1})
+    write_json(folder / "pack.json", state)
+    record.unlink()
+    return PackedDataset(folder, composites)
+
+
+def files_hash(composites: FolderDataset) -> str:
+    """A hash of the name, size and time of every file: it differs once a file has changed."""
+    digest = hashlib.sha256()
+    for path in sorted({path for item in composites.items for path in item}):
+        stat = path.stat()
+        line = f"{path.parent.name}/{path.name}|{stat.st_size}|{stat.st_mtime_ns}\n"
+        digest.update(line.encode())
+    return digest.hexdigest()
+
+
+def _state(composites: FolderDataset) -> dict:
+    state = {"format": "eva_helpers.pack 1", "size": composites.size, "count": len(composites)}
+    return state | {"near_is_dark": composites.near_is_dark, "files": files_hash(composites)}
+
+
+def _open_arrays(
+    folder: Path, composites: FolderDataset, backgrounds: list[Path], mode: str
+) -> dict[str, np.ndarray]:
+    """The arrays of a pack; `mode` is "w+" to make them, "r+" to continue."""
+    size = composites.size
+    counts = dict.fromkeys(ARRAYS, len(composites)) | {"backgrounds": len(backgrounds)}
+    shapes = {name: (counts[name], *ARRAYS[name], size, size) for name in ARRAYS}
+    needed = sum(math.prod(shape) for shape in shapes.values())
+    if mode == "w+" and shutil.disk_usage(folder).free < needed:
+        raise InputError(f"{folder} needs {needed / 1e9:.1f} GB: choose a disk with more space.")
+    numbers = {background: number for number, background in enumerate(backgrounds)}
+    background_of = [numbers[item.background] for item in composites.items]
+    np.save(folder / "background_of.npy", np.array(background_of, np.int32))
+    return {
+        name: np.lib.format.open_memmap(folder / f"{name}.npy", mode, np.uint8, shape)
+        for name, shape in shapes.items()
+    }
+
+
+def _decode(composites: FolderDataset, backgrounds: list[Path], task: int) -> dict[str, np.ndarray]:
+    """What `task` stores in the arrays: uint8 (3, S, S) and (S, S)."""
+    if task < 0:
+        return {"backgrounds": composites.photo(backgrounds[task]).transpose(2, 0, 1)}
+    sample = composites.arrays(task)
+    maps = {"mask": sample["mask"], "depth": np.sqrt(sample["depth"].clip(0, 1))}
+    stored = {name: np.rint(255 * unit).astype(np.uint8) for name, unit in maps.items()}
+    return stored | {"image": sample["image"].transpose(2, 0, 1)}

@@ -1,0 +1,22 @@
+"""Tuning the loss weights by hand: a steerable training, and a network that takes the weights."""
+
+from eva_helpers.tuning.conditional import (
+    SHARES,
+    at_weighting,
+    nearest,
+    preview,
+    responses,
+    simplex,
+    term_losses,
+    tradeoff,
+)
+from eva_helpers.tuning.panels import Panel, preview_panel, tuner_panel, wanted
+from eva_helpers.tuning.pictures import chart, mosaic, png, ringed
+from eva_helpers.tuning.tuner import Stopped, Tuner
+from eva_helpers.tuning.weighting import PARAMETERS, SLIDERS, changed, read_weights, write_weights
+
+__all__ = [
+    "PARAMETERS", "SHARES", "SLIDERS", "Panel", "Stopped", "Tuner", "at_weighting", "changed",
+    "chart", "mosaic", "nearest", "png", "preview", "preview_panel", "read_weights", "responses",
+    "ringed", "simplex", "term_losses", "tradeoff", "tuner_panel", "wanted", "write_weights",
+]  # fmt: skip

@@ -1,0 +1,187 @@
+"""A training in its own thread, whose loss weights can be changed between two steps."""
+
+from __future__ import annotations
+
+import atexit
+import math
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from torch import Tensor
+
+from eva_helpers.evaluation.scoring import Batch
+from eva_helpers.files import InputError, make_folder
+from eva_helpers.losses.weighting import LossWeights
+from eva_helpers.model.inference import inference
+from eva_helpers.model.weights import load_weights, save_weights
+from eva_helpers.training import Trainer
+from eva_helpers.tuning.weighting import SLIDERS, changed, write_weights
+
+ACTIVE = ("running", "paused")
+POLL = 0.02  # s
+_tuners: WeakValueDictionary[Path, Tuner] = WeakValueDictionary()  # the last one of each folder
+
+
+class Stopped(Exception):  # noqa: N818 - not an error
+    """Ends a training from within its step."""
+
+
+class Tuner:
+    """A training in its own thread; changed loss weights apply from the next step on.
+
+    `examples` are a batch of fixed validation samples to look at. `state` is "ready", "running",
+    "paused", "stopped", "finished" or "failed"; `error` is what ended a failed training. `record`
+    has a row per step: raw terms and the weights at that time. `on_update` is called from the
+    thread about every `every` seconds, and when the training pauses or ends; e.g. to draw.
+    """
+
+    def __init__(self, trainer: Trainer, examples: Batch) -> None:
+        self.trainer = trainer
+        self.examples = examples
+        self.on_update: Callable[[], None] = lambda: None
+        self.every = 8.0
+        self.state = "ready"
+        self.error: Exception | None = None
+        self.record: list[dict[str, float]] = []
+        self._requests: set[str] = set()  # "pause", "reset", "stop": what the thread shall do
+        self._thread: threading.Thread | None = None
+        self._updated = 0.0
+
+    def start(self) -> None:
+        """Begin, or continue after a pause or a stop.
+
+        Raises:
+            InputError: a training is running in the same folder, or all epochs are trained.
+        """
+        if self.state in ACTIVE and "pause" in self._requests:
+            self._requests.remove("pause")
+            return
+        folder = self.trainer.folder.resolve()
+        other = _tuners.get(folder)
+        if other and other.state in ACTIVE:
+            raise InputError(f"a training is running in {folder}: stop it before you start one.")
+        if self.state == "finished":
+            raise InputError(f"{folder} has all its epochs: make a new trainer to go on.")
+        _tuners[folder] = self
+        self.error = None
+        self._requests.clear()
+        self.state = "running"
+        self._thread = threading.Thread(target=self._work, name="tuner", daemon=True)
+        self._thread.start()
+
+    def pause(self) -> None:
+        """Halt after the current step; weights may be changed meanwhile, and nothing is lost."""
+        self._requests.add("pause")
+
+    def stop(self, timeout: float = 60.0) -> None:
+        """End after the current step; the averaged weights are kept as `last.safetensors`."""
+        self._requests.add("stop")
+        if self._thread and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+
+    def reset(self) -> None:
+        """Return to the best checkpoint, after the current step. InputError: there is none."""
+        if not (self.trainer.folder / "best.safetensors").exists():
+            raise InputError(f"{self.trainer.folder} has no checkpoint yet: train an epoch first.")
+        if self.state in ACTIVE:
+            self._requests.add("reset")
+        else:
+            self._load_best()
+
+    def set_weights(self, **changes: float) -> LossWeights:
+        """Replace some loss weights; returns all of them. Raises InputError as `changed`."""
+        self.trainer.weights = changed(self.trainer.weights, **changes)
+        return self.trainer.weights
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write network and weights as `tuned.safetensors` and `tuned.json`, or `tuned-2` ..."""
+        path = make_folder(Path(folder)) / "tuned.safetensors"
+        number = 1
+        while path.exists():
+            number += 1
+            path = path.with_stem(f"tuned-{number}")
+        save_weights(self.trainer.averaged_net, path)
+        return [path, write_weights(path.with_suffix(".json"), self.trainer.weights)]
+
+    def predictions(self) -> tuple[Tensor, Tensor]:
+        """Mask probability and depth of the examples by the averaged network, (B, 1, H, W)."""
+        predict = inference(self.trainer.averaged_net, self.trainer.accelerator.device)
+        return predict(self.examples["background"], self.examples["image"])
+
+    def wait(self, steps: int, timeout: float = 600.0) -> None:
+        """Block until so many more steps are done or the training has ended.
+
+        Raises what ended a failed training, or TimeoutError.
+        """
+        goal = len(self.record) + steps
+        self._wait_for(lambda: len(self.record) >= goal, timeout)
+
+    def wait_until(self, state: str, timeout: float = 600.0) -> None:
+        """Block until the training is in `state` and no reset is pending; otherwise as `wait`."""
+        self._wait_for(lambda: self.state == state and "reset" not in self._requests, timeout)
+
+    def _wait_for(self, reached: Callable[[], bool], timeout: float) -> None:
+        end = time.monotonic() + timeout
+        while self.state in ACTIVE and not reached():
+            if time.monotonic() > end:
+                raise TimeoutError(f"waited {timeout:.0f} s; the training is {self.state}.")
+            time.sleep(POLL)
+        if self.error:
+            raise self.error
+
+    def _work(self) -> None:
+        """What the thread does."""
+        try:
+            self.trainer.fit(on_step=self._after_step)
+            self.state = "finished"
+        except Stopped:
+            self.state = "stopped"
+        except Exception as error:
+            self.error = error
+            self.state = "failed"
+        self.on_update()
+
+    def _after_step(self, step: int, terms: dict[str, float]) -> None:
+        """Record the step; then carry out what was requested meanwhile."""
+        if not math.isfinite(terms["loss"]):
+            remedy = "reset to the best checkpoint, with smaller weights"
+            raise InputError(f"the loss is {terms['loss']} at step {step}: {remedy}.")
+        weights = {f"weight {name}": getattr(self.trainer.weights, name) for name in SLIDERS}
+        self.record.append({"step": step} | terms | weights)
+        if time.monotonic() - self._updated > self.every:
+            self._update()
+        while self._requests:
+            self._answer()
+        self.state = "running"
+
+    def _answer(self) -> None:
+        """Reset, stop, or pause until there is another request or none."""
+        if "reset" in self._requests:
+            self._load_best()
+            self._requests.remove("reset")
+        elif "stop" in self._requests:
+            save_weights(self.trainer.averaged_net, self.trainer.folder / "last.safetensors")
+            raise Stopped
+        elif self.state == "running":
+            self.state = "paused"
+            self._update()
+        else:
+            time.sleep(POLL)
+
+    def _update(self) -> None:
+        self.on_update()
+        self._updated = time.monotonic()
+
+    def _load_best(self) -> None:
+        best = load_weights(self.trainer.folder / "best.safetensors").state_dict()
+        self.trainer.accelerator.unwrap_model(self.trainer.net).load_state_dict(best)
+        self.trainer.averaged_net.load_state_dict(best)
+
+
+@atexit.register
+def _stop_all() -> None:
+    for tuner in list(_tuners.values()):
+        tuner.stop(10)

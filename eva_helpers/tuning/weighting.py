@@ -1,0 +1,45 @@
+"""Loss weights by name: changing some, and storing them as parameters of notebook 04."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from eva_helpers.files import InputError, make_folder, read_json, write_json
+from eva_helpers.losses.weighting import LossWeights
+
+SLIDERS = ("mask", "depth", "ssim", "edge", "l1")
+PARAMETERS = {name: f"{name.upper()}_WEIGHT" for name in (*SLIDERS, "dice")}  # in notebook 04
+DEFAULT = LossWeights()
+
+
+def changed(weights: LossWeights, **changes: float) -> LossWeights:
+    """The weights with some of them replaced.
+
+    Raises:
+        InputError: an unknown name, a negative or non-finite weight, or all weights zero.
+    """
+    known = asdict(weights)
+    unknown = ", ".join(sorted(changes.keys() - known.keys()))
+    if unknown:
+        raise InputError(f"no loss weight is called {unknown}: there are {', '.join(known)}.")
+    try:
+        return LossWeights(**known | changes)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+def write_weights(path: str | Path, weights: LossWeights) -> Path:
+    """Write a weighting as JSON, for `make run PARAMS="-f FILE"`."""
+    make_folder(Path(path).parent)
+    return write_json(path, {key: getattr(weights, name) for name, key in PARAMETERS.items()})
+
+
+def read_weights(path: str | Path) -> LossWeights:
+    """The inverse of `write_weights`. Raises InputError: file missing, or not a weighting."""
+    names = {key: name for name, key in PARAMETERS.items()}
+    values = read_json(path, "a weighting")
+    if not isinstance(values, dict) or not values or not values.keys() <= names.keys():
+        some = ", ".join(names)
+        raise InputError(f"{path} is not a weighting: expected JSON with some of {some}.")
+    return changed(DEFAULT, **{names[key]: value for key, value in values.items()})

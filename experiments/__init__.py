@@ -1,0 +1,1 @@
+"""Comparisons of trainings, accuracy on photographs, and the recipe of the shipped weights."""

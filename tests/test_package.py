@@ -1,0 +1,89 @@
+"""The package as users install it: a wheel, in an environment of its own, outside the checkout."""
+
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import picture
+
+from eva_helpers.paths import ROOT
+
+USE = """
+import sys
+from pathlib import Path
+import eva_helpers
+from eva_helpers.files import InputError
+from eva_helpers.catalogue import load_catalogue
+from eva_helpers.predict import Predictor
+
+assert Path(eva_helpers.__file__).is_relative_to(sys.prefix), eva_helpers.__file__
+result = Predictor.load()("background.png", "image.png")
+assert result.mask.shape == result.depth.shape == (120, 120)
+assert 0 < result.depth.std()
+try:
+    load_catalogue()
+except InputError as error:
+    print(error)
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    # Built from a copy: a build leaves folders in its source tree.
+    copied = ["pyproject.toml", "README.md", "LICENSE"]
+    copied += [str(p.relative_to(ROOT)) for p in (ROOT / "eva_helpers").rglob("*") if p.is_file()]
+    for name in copied:
+        if "__pycache__" not in name:
+            target = folder / "source" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--wheel-dir", str(folder), str(folder / "source")], check=True)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def python(wheel, tmp_path_factory) -> Path:
+    """The interpreter of a new environment that holds the wheel and sees this one's packages."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout
+    # A plain path entry does not run the .pth files in it, so not this checkout either.
+    dependencies = Path(site.strip()) / "dependencies.pth"
+    dependencies.write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)]
+    subprocess.run(install, check=True)
+    return python
+
+
+def test_the_wheel_holds_weights_types_and_licence(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    for name in ("py.typed", "weights/small.safetensors", "weights/conditional.safetensors"):
+        assert f"eva_helpers/{name}" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert not any(name.startswith(("tests", "experiments", "benchmarks")) for name in names)
+
+
+def test_the_installed_package_predicts(python, tmp_path):
+    picture(0).save(tmp_path / "background.png")
+    picture(1).save(tmp_path / "image.png")
+    done = subprocess.run([python, "-c", USE], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "clone" in done.stdout, "without the repository there is no park: say what to do"
+
+
+def test_the_installed_command_predicts(python, tmp_path):
+    picture(0).save(tmp_path / "background.png")
+    picture(1).save(tmp_path / "image.png")
+    command = [python.with_name("eva-helpers"), "predict"]
+    command += ["--background", "background.png", "--image", "image.png", "--out", "out"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"mask.png", "depth.png", "panel.png"}

@@ -1,0 +1,146 @@
+"""Packs: what they hold, and that they notice changed files and continue after a kill."""
+
+import json
+import os
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from test_writing import contents, kill_when, start
+
+from eva_helpers.data import MAPS, CompositeDataset
+from eva_helpers.files import InputError
+from eva_helpers.storage import packing
+from eva_helpers.storage.folders import FolderDataset
+from eva_helpers.storage.packing import PackedDataset, pack
+from eva_helpers.storage.writing import write_composites
+
+
+@pytest.fixture
+def written(tiny, tmp_path):
+    composites = CompositeDataset(tiny, None, None, size=48, positions=2, seed=3)
+    write_composites(composites, tmp_path / "files", 30)
+    return FolderDataset(tmp_path / "files", size=32)
+
+
+def test_a_pack_holds_the_contents_of_the_files(written, tmp_path):
+    done = []
+    packed = pack(written, tmp_path / "pack", progress=done.append)
+    assert len(packed) == len(written) == sum(done) == 30
+    for number in (0, 11, 29):
+        one = packed[number]
+        other = written[number]
+        assert torch.equal(one["background"], other["background"])
+        assert torch.equal(one["image"], other["image"])
+        assert (one["mask"] - other["mask"]).abs().max() <= 0.5 / 255 + 1e-6
+        assert (one["depth"].sqrt() - other["depth"].sqrt()).abs().max() <= 0.5 / 255 + 1e-6
+    batch = packed[[3, 1, 3]]
+    assert all(torch.equal(batch[name][1], packed[1][name]) for name in MAPS)
+
+
+def test_processes_do_not_change_the_pack(written, tmp_path):
+    pack(written, tmp_path / "one", workers=1)
+    pack(written, tmp_path / "two", workers=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_a_pack_stores_each_background_once(written, tmp_path):
+    packed = pack(written, tmp_path / "pack")
+    assert len(packed.arrays["backgrounds"]) == 6
+    size = sum(path.stat().st_size for path in (tmp_path / "pack").iterdir())
+    assert size < 30 * 5 * 32 * 32 + 6 * 3 * 32 * 32 + 2000
+
+
+def test_batches_shuffle_and_cover_everything(written, tmp_path):
+    packed = pack(written, tmp_path / "pack")
+    batches = list(packed.batches(10, seed=1))
+    assert [len(batch["image"]) for batch in batches] == [10, 10, 10]
+    drawn = [round(float(image.sum()), 2) for batch in batches for image in batch["image"]]
+    stored = [round(float(packed[index]["image"].sum()), 2) for index in range(30)]
+    assert sorted(drawn) == sorted(stored) and drawn != stored
+
+
+def test_a_stale_pack_is_noticed(written, tmp_path):
+    pack(written, tmp_path / "pack")
+    os.utime(tmp_path / "files/fg_bg_mask/fg_bg_mask_4.png", ns=(1, 1))
+    with pytest.raises(InputError, match="stale"):
+        pack(written, tmp_path / "pack")
+
+
+def test_an_unfinished_pack_is_no_pack(tmp_path):
+    with pytest.raises(InputError, match="finished"):
+        PackedDataset(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "image.npy", "progress.json"])
+def test_packing_never_overwrites(written, tmp_path, name):
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / name).write_text('{"mine": 1}')
+    with pytest.raises(InputError, match="choose another folder"):
+        pack(written, tmp_path / "pack")
+    assert contents(tmp_path / "pack") == {name: b'{"mine": 1}'}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_damaged_file_stops_the_pack_and_it_can_be_finished(written, tmp_path, workers):
+    path = tmp_path / "files/fg_bg/fg_bg_20.jpg"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:300])
+    with pytest.raises(InputError, match=r"^\S*fg_bg_20\.jpg is damaged") as error:
+        pack(written, tmp_path / "pack", workers=workers)
+    assert "\n" not in str(error.value), "one sentence, whichever process it comes from"
+    assert not (tmp_path / "pack/pack.json").exists()
+    path.write_bytes(whole)
+    assert len(pack(written, tmp_path / "pack", workers=workers)) == 30
+    assert "progress.json" not in contents(tmp_path / "pack")
+
+
+def test_the_disk_is_checked_before_packing(written, tmp_path, monkeypatch):
+    full = SimpleNamespace(free=1000)
+    monkeypatch.setattr(packing.shutil, "disk_usage", lambda folder: full)
+    with pytest.raises(InputError, match="GB"):
+        pack(written, tmp_path / "pack")
+    monkeypatch.undo()
+    assert len(pack(written, tmp_path / "pack")) == 30
+
+
+@pytest.mark.parametrize(
+    "progress", [{"next": -2}, {"next": 17}, {"next": 30}, {"done": [["samples", 0]]}, {}]
+)
+def test_an_unfinished_pack_is_continued(written, tmp_path, progress):
+    """From what is stored; a pack begun by an older version (`done`) from the beginning."""
+    folder = tmp_path / "pack"
+    record = pack(written, folder).state
+    whole = contents(folder)
+    (folder / "pack.json").unlink()
+    record = record | progress if progress else {"format": record["format"]}
+    (folder / "progress.json").write_text(json.dumps(record))
+    for name in packing.ARRAYS:
+        array = np.load(folder / f"{name}.npy", mmap_mode="r+")
+        start = progress.get("next", -6)
+        array[(start if start < 0 else 6) if name == "backgrounds" else max(start, 0) :] = 0
+    (folder / "progress.json.12.partial").write_text("{")
+    done = []
+    pack(written, folder, progress=done.append)
+    assert contents(folder) == whole
+    assert done[0] == max(progress.get("next", 0), 0) and sum(done) == 30
+
+
+def test_a_killed_pack_continues(tiny, tmp_path):
+    settings = ("--catalogue", tiny.folder, "--size", 64, "--count", 800)
+    assert start("write", tmp_path / "files", *settings).wait() == 0
+    process = start("pack", tmp_path / "files", tmp_path / "pack", "--size", 32, "--workers", 2)
+    record = tmp_path / "pack/progress.json"
+
+    def begun():
+        return record.exists() and json.loads(record.read_text()).get("next", 0) >= 100
+
+    kill_when(process, begun)
+    assert not (tmp_path / "pack/pack.json").exists()
+    files = FolderDataset(tmp_path / "files", size=32)
+    done = []
+    packed = pack(files, tmp_path / "pack", progress=done.append)
+    assert done[0] >= 100 and sum(done) == 800
+    for number in range(0, 800, 79):
+        assert torch.equal(packed[number]["image"], files[number]["image"])

@@ -1,0 +1,127 @@
+"""The figures: what they draw from which values."""
+
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from eva_helpers import plots
+from eva_helpers.plots.pictures import as_picture
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def sample(seed: int = 0) -> dict[str, torch.Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    channels = {"background": 3, "image": 3, "mask": 1, "depth": 1}
+    return {name: torch.rand(number, 32, 48, generator=draw) for name, number in channels.items()}
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (1, 4, 5), (4, 5), (3, 3, 3)])
+def test_tensors_become_what_imshow_takes(shape):
+    value = torch.rand(shape)
+    picture = as_picture(value)
+    assert picture.shape == ((*shape[1:], 3) if shape[0] == 3 and len(shape) == 3 else shape[-2:])
+    assert np.array_equal(np.atleast_3d(picture)[..., 0], value.reshape(-1, *shape[-2:])[0])
+    assert as_picture(picture) is picture
+
+
+def test_a_row_per_sample_with_its_title():
+    axes = plots.samples([sample(0), sample(1)], ["before"]).axes
+    assert [ax.get_title() for ax in axes] == ["background", "image", "mask", "depth"] + [""] * 4
+    assert [axes[0].get_ylabel(), axes[4].get_ylabel()] == ["before", ""]
+    assert np.array_equal(axes[5].images[0].get_array(), as_picture(sample(1)["image"]))
+
+
+def test_cases_share_the_depth_scale_and_show_the_signed_error():
+    row = sample()
+    row |= {"predicted_mask": row["mask"], "predicted_depth": row["depth"] / 2}
+    top = row["depth"].max().item()
+    depth, predicted, error = (ax.images[0] for ax in plots.cases([row]).axes[3:])
+    assert depth.get_clim() == predicted.get_clim() == (0, top)
+    assert np.allclose(error.get_array(), -as_picture(row["depth"]) / 2), "too far: negative, red"
+    assert error.get_clim() == pytest.approx((-top / 2, top / 2))
+
+
+def test_a_contact_sheet_leaves_the_rest_empty():
+    axes = plots.tiles([sample()["image"]] * 5, columns=3, titles=["a", "b"]).axes
+    assert [ax.get_title() for ax in axes] == ["a", "b", "", "", "", ""]
+    assert [len(ax.images) for ax in axes] == [1, 1, 1, 1, 1, 0] and not axes[5].axison
+
+
+def test_large_errors_of_the_first_epochs_are_drawn_at_the_edge():
+    history = [
+        {"epoch": 1, "mask": 0.7, "ssi": 3.0, "mask_iou": 0.1, "depth_rmse_std": 9.0},
+        {"epoch": 2, "mask": 0.5, "ssi": 2.0, "mask_iou": 0.6, "depth_rmse_std": 0.8},
+    ]
+    left, right = plots.curves(history).axes
+    assert {line.get_label(): line.get_ydata().tolist() for line in left.lines} == {
+        "mask": [0.7, 0.5],
+        "ssi": [3.0, 2.0],
+    }
+    assert [line.get_ydata().tolist() for line in right.lines] == [[0.1, 0.6], [1.3, 0.8]]
+
+
+def test_a_steered_training_is_drawn_from_its_first_moment_on_and_without_pyplot():
+    picture = np.zeros((8, 8, 3))
+    assert [len(ax.lines) for ax in plots.tuning([], [], picture).axes] == [0, 0, 0, 0]
+    record = [{"step": n, "mask": 0.5, "weight mask": 0.3, "weight depth": 0.7} for n in range(900)]
+    terms, weights, *_ = plots.tuning(record, [], picture).axes
+    assert [line.get_label() for line in terms.lines] == ["mask"]
+    assert [line.get_label() for line in weights.lines] == ["mask", "depth"]
+    assert weights.lines[1].get_ydata()[-1] == pytest.approx(0.7)
+    assert plt.get_fignums() == []
+
+
+def test_small_differences_do_not_fill_the_tradeoff():
+    rows = [
+        {
+            "mask_iou": 0.8 + n / 1e4,
+            "depth_rmse_std": 0.4,
+            "weights": SimpleNamespace(mask=n, depth=1),
+        }
+        for n in range(3)
+    ]
+    figure = plots.tradeoff(rows, rows[0])
+    ax = figure.axes[0]
+    assert ax.get_title() == "Validation scores for 3 weightings"
+    assert all(np.ptp(limits) >= 0.05 for limits in (ax.get_xlim(), ax.get_ylim()))
+    shares, ring = ax.collections
+    assert shares.get_array().tolist() == pytest.approx([0, 1 / 2, 2 / 3])
+    assert ring.get_offsets().tolist() == [[0.8, 0.4]]
+
+
+def test_robustness_has_axes_per_condition_and_a_line_per_method():
+    card = {
+        "level": "stops",
+        "levels": [0.0, 1.0],
+        "network": [0.9, 0.8],
+        "subtraction": [0.9, 0.2],
+    }
+    axes = plots.robustness({"exposure": card, "noise": card}, "hard").axes
+    assert [ax.get_title() for ax in axes] == ["exposure", "noise"]
+    assert [line.get_ydata().tolist() for line in axes[1].lines] == [[0.9, 0.8], [0.9, 0.2]]
+    assert [label.get_text() for label in axes[0].get_xticklabels()] == ["0", "1"]
+
+
+def test_the_point_cloud_is_a_pinhole_cameras():
+    depth = np.zeros((4, 6), np.float32)  # infinitely far: not drawn
+    depth[1, 4] = 0.5
+    figure = plots.point_cloud(np.full((4, 6, 3), 255, np.uint8), depth, focal=6, z_near=1.5)
+    ax = figure.axes[0]
+    assert ax.xy_dataLim.get_points().tolist() == [[0.5, 3.0]] * 2, "x, distance of the one point"
+    assert ax.zz_dataLim.intervalx.tolist() == [0.5, 0.5], "height"
+
+
+def test_a_figure_is_saved_in_a_new_folder(tmp_path):
+    figure, ax = plt.subplots()
+    plots.histogram(ax, np.arange(8.0), "title", "label", bins=4)
+    assert [bar.get_height() for bar in ax.patches] == [0.25] * 4
+    path = plots.save(figure, tmp_path / "figures", "one")
+    assert path == tmp_path / "figures" / "one.png" and path.stat().st_size > 1000

@@ -1,0 +1,160 @@
+"""Tables of docs/results.md: accuracy of the shipped network, and speed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+METRICS = {
+    "mask_iou": "mask IoU",
+    "mask_dice": "mask Dice",
+    "mask_pooled_iou": "mask IoU, pooled",
+    "mask_boundary_f": "boundary F",
+    "depth_rmse_std": "depth RMSE / std",
+    "depth_delta1": "depth delta1",
+    "depth_ordered": "object in front",
+}
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; floats get three digits."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    cells = ([f"{x:.3f}" if isinstance(x, float) else str(x) for x in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def scores(card: dict) -> list[str]:
+    """The four quadrants at every size and the true pairs, each beside its baselines."""
+    report = card["test_scores"]
+    tables = [
+        (f"{size}: {name}", methods)
+        for size, quadrants in report["quadrants"].items()
+        for name, methods in quadrants.items()
+    ]
+    pairs = f"{report['true pairs']['pairs']} true pairs"
+    tables += [
+        (f"{size}: {pairs}", methods)
+        for size, methods in report["true pairs"].items()
+        if size != "pairs"
+    ]
+    rows = [
+        (title if who == "network" else "", who, *(float(values[key]) for key in METRICS))
+        for title, methods in tables
+        for who, values in methods.items()
+    ]
+    alarms = []
+    for size, shares in report["empty scenes"].items():
+        listed = ", ".join(f"{who} {share:.1%}" for who, share in shares.items())
+        alarms.append(f"Empty scenes with a false mask, {size}: {listed}.")
+    return [
+        "The shipped network on rendered pairs with capture differences at strength 1, compared "
+        "with subtraction (threshold chosen on training pairs), a constant depth (the mean of "
+        "training pairs), and the same network's depth of the background alone:",
+        markdown_table(("test pairs", "", *METRICS.values()), rows),
+        *alarms,
+    ]
+
+
+def by_size(card: dict) -> list[str]:
+    """Mask IoU against the object's size, and how much one pixel matters there."""
+    tables = card["test_scores"]["mask IoU by object size"]
+    first = next(iter(tables.values()))
+    columns = [name for name in next(iter(first.values())) if name != "images"]
+    rows = [
+        (f"{size}: {bins}", values["images"], *(float(values[name]) for name in columns))
+        for size, table in tables.items()
+        for bins, values in table.items()
+    ]
+    return [
+        "Scores are averaged over images, so small objects dominate - and a small object is mostly "
+        "outline. Mask IoU of unseen pairs by object size (square root of the object's share of "
+        "the frame), and the score of the true mask itself, shifted by one pixel:",
+        markdown_table(("size", "images", *columns), rows),
+    ]
+
+
+def real(rows: dict) -> list[str]:
+    """Means by group of real photographs."""
+    groups = [
+        (group, count, values["dice"], values["subtraction"], values["depth_correlation"])
+        for group, (count, values) in real_groups(rows).items()
+    ]
+    return [
+        "Real photographs, none of which were used in training (subtraction at the threshold that "
+        "is best for each group):",
+        markdown_table(
+            (
+                "photos",
+                "pairs",
+                "mask Dice",
+                "Dice of subtraction",
+                "correlation of depth with its label",
+            ),
+            groups,
+        ),
+    ]
+
+
+def real_groups(rows: dict) -> dict[str, tuple[int, dict[str, float]]]:
+    """Number of pairs and mean scores by group of photographs (NAME without its number)."""
+    groups: dict[str, list[dict]] = {}
+    for name, values in rows.items():
+        groups.setdefault(name.rpartition("_")[0] or name, []).append(values)
+    keys = ("dice", "subtraction", "depth_correlation")
+    return {
+        group: (
+            len(values),
+            {key: float(np.mean([row[key] for row in values], axis=0).max()) for key in keys},
+        )
+        for group, values in groups.items()
+    }
+
+
+def photo_pack(report: dict) -> list[str]:
+    """Composites of real photographs, degraded in five ways."""
+    keys = ("dice", "worst_tenth", "subtraction")
+    rows = [
+        (way, *(values[key] for key in keys)) for way, values in report.items() if way != "count"
+    ]
+    return [
+        f"{report['count']} composites of real photographs (people and furniture in rooms, 220 px; "
+        "subtraction at the threshold that is best for each row):",
+        markdown_table(
+            ("capture differences", "mask Dice", "Dice, worst tenth", "Dice of subtraction"), rows
+        ),
+    ]
+
+
+def pair_check(report: dict) -> list[str]:
+    """What the pair check finds on composites of real photographs, and what `align` corrects."""
+    rows = [
+        (name, f"{values['flagged']:.1%}", values.get("dice", ""), values.get("aligned", ""))
+        for name, values in report.items()
+        if isinstance(values, dict)
+    ]
+    return [
+        f"The pair check on {report['count']} composites of real photographs "
+        f"({report['ms for 640 x 480']:.0f} ms for 640 x 480 px):",
+        markdown_table(("pair", "flagged", "mask Dice", "after alignment"), rows),
+    ]
+
+
+def speed(report: dict) -> list[str]:
+    """Rates of one run, and their ratios to the original project's way."""
+    rows = []
+    for title, rates in report["rates"].items():
+        original = [value for name, value in rates.items() if name.startswith("original")][-1:]
+        for name, value in rates.items():
+            ratio = f"{value / original[0]:.1f} x" if original else ""
+            rows.append((f"{title}: {name}", f"{value:,.1f}", ratio))
+    return [
+        f"Speed on {report['machine']}, ratios within one run:",
+        markdown_table(("measurement", "rate", "ratio to the original project"), rows),
+    ]
+
+
+def files(report: dict) -> list[str]:
+    """Rates of writing and reading files."""
+    disk = "Files were on a RAM disk (`TMPDIR=/dev/shm make bench`); a slow disk adds its own time."
+    return [*speed(report), disk]
