@@ -1,7 +1,5 @@
 """The training loop on Accelerate: weighted loss, one-cycle schedule, averaged weights, resume."""
 
-from __future__ import annotations
-
 import json
 import math
 import time
@@ -19,12 +17,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from eva_helpers import __version__, files
-from eva_helpers.evaluation.scoring import Batch, evaluate, summary
+from eva_helpers.evaluation import evaluate, summary
+from eva_helpers.evaluation.scoring import Batch
 from eva_helpers.hardware import keep_freed_memory, precision
 from eva_helpers.losses import Balance, LossWeights, raw_terms
-from eva_helpers.model.inference import inference
-from eva_helpers.model.net import MaskDepthNet
-from eva_helpers.model.weights import save_weights
+from eva_helpers.model import MaskDepthNet, inference, save_weights
 
 OnStep = Callable[[int, dict[str, float]], None] | None
 

@@ -19,23 +19,8 @@ from eva_helpers.catalogue.reading import decode_depth, read_background, read_cu
 from eva_helpers.catalogue.sources import photos_of_folder
 
 __all__ = [
-    "SPLITS",
-    "STANDARD_FOCAL",
-    "STANDARD_HEIGHT",
-    "Camera",
-    "Catalogue",
-    "Cutout",
-    "Pair",
-    "Scene",
-    "build_catalogue",
-    "decode_depth",
-    "depth_estimator",
-    "label_depth",
-    "load_catalogue",
-    "open_catalogue",
-    "photos_of_folder",
-    "public_photos",
-    "read_background",
-    "read_cutout",
+    "SPLITS", "STANDARD_FOCAL", "STANDARD_HEIGHT", "Camera", "Catalogue", "Cutout", "Pair", "Scene",
+    "build_catalogue", "decode_depth", "depth_estimator", "label_depth", "load_catalogue",
+    "open_catalogue", "photos_of_folder", "public_photos", "read_background", "read_cutout",
     "read_pair",
-]
+]  # fmt: skip

@@ -19,17 +19,7 @@ from eva_helpers.data.loaders import channel_statistics, fixed_sample, make_load
 from eva_helpers.data.placement import place_grounded
 
 __all__ = [
-    "MAPS",
-    "PLACEMENTS",
-    "QUADRANTS",
-    "CaptureDifferences",
-    "CompositeDataset",
-    "PairDataset",
-    "channel_statistics",
-    "fixed_sample",
-    "make_loader",
-    "paste",
-    "place_grounded",
-    "quadrant",
+    "MAPS", "PLACEMENTS", "QUADRANTS", "CaptureDifferences", "CompositeDataset", "PairDataset",
+    "channel_statistics", "fixed_sample", "make_loader", "paste", "place_grounded", "quadrant",
     "to_tensors",
-]
+]  # fmt: skip

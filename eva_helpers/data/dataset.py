@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from eva_helpers.catalogue.catalogue import Catalogue
-from eva_helpers.catalogue.reading import read_pair
+from eva_helpers.catalogue import Catalogue, read_pair
 from eva_helpers.data.augment import MARGIN, colours, crop, geometry, seeded
 from eva_helpers.data.capture import Capture, CaptureDifferences
 from eva_helpers.data.composer import Arrays, Composer, happens

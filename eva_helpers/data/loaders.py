@@ -1,7 +1,8 @@
 """Batches and statistics of the samples of any dataset."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
+from typing import cast
 
 import numpy as np
 import torch
@@ -36,7 +37,8 @@ def make_loader(
     generator = torch.Generator().manual_seed(seed)
     sampler = None
     if samples or shuffle:
-        sampler = RandomSampler(dataset, num_samples=samples, generator=generator)  # type: ignore[arg-type]
+        sized = cast(Sized, dataset)  # a map-style dataset
+        sampler = RandomSampler(sized, num_samples=samples, generator=generator)
     return DataLoader(
         dataset,
         batch_size,

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eva_helpers.catalogue.catalogue import Camera, Cutout
+from eva_helpers.catalogue import Camera, Cutout
 from eva_helpers.data.compose import Placement
 
 IN_FRONT = 1.02  # an object placed at random is 2 % closer than the closest point it covers

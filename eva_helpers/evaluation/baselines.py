@@ -6,12 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eva_helpers.catalogue.catalogue import Catalogue
-from eva_helpers.data.dataset import CompositeDataset
-from eva_helpers.data.loaders import fixed_sample, make_loader
+from eva_helpers.catalogue import Catalogue
+from eva_helpers.data import CompositeDataset, fixed_sample, make_loader
 from eva_helpers.evaluation.metrics import iou
 from eva_helpers.evaluation.scoring import Batch, Method
-from eva_helpers.model.inference import inference
+from eva_helpers.model import inference
 
 THRESHOLDS = tuple(np.round(np.geomspace(0.01, 0.6, 24), 4).tolist())  # candidates of subtraction
 # methods in reports

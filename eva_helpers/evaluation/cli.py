@@ -4,11 +4,11 @@ import argparse
 import os
 from pathlib import Path
 
-from eva_helpers.catalogue.catalogue import load_catalogue
+from eva_helpers.catalogue import load_catalogue
 from eva_helpers.evaluation.report import evaluation_report, report_text
 from eva_helpers.files import InputError, command_line, make_folder, write_json
 from eva_helpers.images import MIN_SIDE
-from eva_helpers.model.weights import load_weights
+from eva_helpers.model import load_weights
 from eva_helpers.paths import PARK, WEIGHTS
 
 

@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eva_helpers.losses.ssim import ssim_map
-from eva_helpers.losses.terms import align_scale_shift
+from eva_helpers.losses import align_scale_shift, ssim_map
 
 FAR = 100.0  # metres: beyond this, inverse depth is too coarse for ratios of distances
 PAIR_DISTANCE = 0.03  # between the points that `ordered` compares, as a share of the shorter side

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation as Layer  # 3x3 convolution, batch norm, ReLU
 
-from eva_helpers.losses.terms import raw_terms
-from eva_helpers.losses.total import weighted_sum
-from eva_helpers.losses.weighting import LossWeights
+from eva_helpers.losses import LossWeights, raw_terms, weighted_sum
 
 
 class Residual(nn.Module):

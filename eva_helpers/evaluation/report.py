@@ -11,9 +11,15 @@ from torch import nn
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from eva_helpers.catalogue.catalogue import Catalogue
-from eva_helpers.data.dataset import QUADRANTS, CompositeDataset, PairDataset, quadrant
-from eva_helpers.data.loaders import fixed_sample, make_loader
+from eva_helpers.catalogue import Catalogue
+from eva_helpers.data import (
+    QUADRANTS,
+    CompositeDataset,
+    PairDataset,
+    fixed_sample,
+    make_loader,
+    quadrant,
+)
 from eva_helpers.evaluation.baselines import (
     BACKGROUND,
     NETWORK,
@@ -23,7 +29,7 @@ from eva_helpers.evaluation.baselines import (
 )
 from eva_helpers.evaluation.robustness import UNSEEN, robustness
 from eva_helpers.evaluation.scoring import Method, Rows, evaluate, interval, summary
-from eva_helpers.model.inference import inference
+from eva_helpers.model import inference
 
 MOVED = "true mask shifted by 1 px"
 SIZE_BINS = (0.0, 0.08, 0.16, 0.32, 1.0)  # square root of the object's share of the frame

@@ -11,13 +11,12 @@ import numpy as np
 from torch import nn
 from tqdm import tqdm
 
-from eva_helpers.catalogue.catalogue import Catalogue
+from eva_helpers.catalogue import Catalogue
+from eva_helpers.data import fixed_sample, make_loader, quadrant
 from eva_helpers.data.capture import Capture, cast_shadow
-from eva_helpers.data.dataset import quadrant
-from eva_helpers.data.loaders import fixed_sample, make_loader
 from eva_helpers.evaluation.baselines import NETWORK, best_threshold, subtraction
 from eva_helpers.evaluation.scoring import evaluate
-from eva_helpers.model.inference import inference
+from eva_helpers.model import inference
 
 BEST_SUBTRACTION = "subtraction, best threshold"
 UNSEEN = "unseen background, unseen object"

@@ -23,6 +23,6 @@ from eva_helpers.losses.weighting import (
 __all__ = [
     "BALANCES", "CONDITIONED", "SSIM_SIGMA", "SSIM_WINDOW", "TERMS", "Balance", "LossWeights",
     "align_scale_shift", "depth_edge", "depth_l1", "depth_ssi", "depth_ssim", "emphasised",
-    "mask_bce", "mask_dice", "normalised", "raw_terms", "ssim_map", "task_losses",
-    "weight_vector", "weighted_sum",
+    "mask_bce", "mask_dice", "normalised", "raw_terms", "ssim_map", "task_losses", "weight_vector",
+    "weighted_sum",
 ]  # fmt: skip

@@ -1,7 +1,5 @@
 """The command `eva-helpers dataset write | pack | statistics`."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys
@@ -11,9 +9,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from eva_helpers.catalogue.catalogue import SPLITS, load_catalogue
-from eva_helpers.data.dataset import PLACEMENTS, CompositeDataset
-from eva_helpers.data.loaders import channel_statistics
+from eva_helpers.catalogue import SPLITS, load_catalogue
+from eva_helpers.data import PLACEMENTS, CompositeDataset, channel_statistics
 from eva_helpers.files import InputError, command_line
 from eva_helpers.paths import PARK
 from eva_helpers.storage.folders import PER_BACKGROUND, FolderDataset

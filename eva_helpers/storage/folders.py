@@ -1,7 +1,5 @@
 """Reading composites stored as files."""
 
-from __future__ import annotations
-
 import csv
 import functools
 import math
@@ -14,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Dataset
 
-from eva_helpers.data.dataset import MAPS, Tensors, to_tensors
+from eva_helpers.data import MAPS, to_tensors
+from eva_helpers.data.dataset import Tensors
 from eva_helpers.files import InputError, file_inside
 from eva_helpers.images import open_image, read_map, resize
 

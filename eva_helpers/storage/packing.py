@@ -1,7 +1,5 @@
 """Packing folders of composites into memory-mapped arrays, which are read at memory speed."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 import os

@@ -1,7 +1,5 @@
 """Writing composites as files, in several processes and so that a killed call can be repeated."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io
@@ -16,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, get_worker_info
 
-from eva_helpers.data.dataset import CompositeDataset
+from eva_helpers.data import CompositeDataset
 from eva_helpers.files import InputError, make_folder, same_settings, write_json, write_whole
 from eva_helpers.storage.folders import FOLDERS, STEMS
 

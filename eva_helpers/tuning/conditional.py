@@ -1,17 +1,15 @@
 """What a loss-conditional network predicts at any weighting of the losses."""
 
-from __future__ import annotations
-
 from itertools import product
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eva_helpers.evaluation.scoring import Batch, Method, evaluate, summary
+from eva_helpers.evaluation import Method, evaluate, summary
+from eva_helpers.evaluation.scoring import Batch
 from eva_helpers.files import InputError
-from eva_helpers.losses.terms import raw_terms
-from eva_helpers.losses.weighting import CONDITIONED, LossWeights, emphasised, weight_vector
+from eva_helpers.losses import CONDITIONED, LossWeights, emphasised, raw_terms, weight_vector
 from eva_helpers.tuning.pictures import mosaic
 from eva_helpers.tuning.weighting import DEFAULT
 

@@ -1,7 +1,5 @@
 """Widgets: thin callers of `Tuner` and `preview`; the only module that needs ipywidgets."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable
@@ -14,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from eva_helpers.evaluation.scoring import Batch
-from eva_helpers.losses.weighting import LossWeights
+from eva_helpers.losses import LossWeights
 from eva_helpers.tuning.conditional import at_weighting, nearest, preview
 from eva_helpers.tuning.pictures import chart, png, ringed
 from eva_helpers.tuning.tuner import Tuner

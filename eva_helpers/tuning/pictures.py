@@ -1,7 +1,5 @@
 """Pictures that are drawn fast enough to follow a slider."""
 
-from __future__ import annotations
-
 import io
 
 import cv2
@@ -13,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from eva_helpers.evaluation.scoring import Batch
-from eva_helpers.plots.charts import tradeoff
+from eva_helpers.plots import tradeoff
 from eva_helpers.plots.pictures import DEPTH_MAP
 
 CHANGE = 30  # amplifies the change of the depth

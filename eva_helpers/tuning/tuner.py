@@ -1,7 +1,5 @@
 """A training in its own thread, whose loss weights can be changed between two steps."""
 
-from __future__ import annotations
-
 import atexit
 import math
 import threading
@@ -14,15 +12,14 @@ from torch import Tensor
 
 from eva_helpers.evaluation.scoring import Batch
 from eva_helpers.files import InputError, make_folder
-from eva_helpers.losses.weighting import LossWeights
-from eva_helpers.model.inference import inference
-from eva_helpers.model.weights import load_weights, save_weights
+from eva_helpers.losses import LossWeights
+from eva_helpers.model import inference, load_weights, save_weights
 from eva_helpers.training import Trainer
 from eva_helpers.tuning.weighting import SLIDERS, changed, write_weights
 
 ACTIVE = ("running", "paused")
 POLL = 0.02  # s
-_tuners: WeakValueDictionary[Path, Tuner] = WeakValueDictionary()  # the last one of each folder
+_tuners: WeakValueDictionary[Path, "Tuner"] = WeakValueDictionary()  # the last one of each folder
 
 
 class Stopped(Exception):  # noqa: N818 - not an error

@@ -1,12 +1,10 @@
 """Loss weights by name: changing some, and storing them as parameters of notebook 04."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 
 from eva_helpers.files import InputError, make_folder, read_json, write_json
-from eva_helpers.losses.weighting import LossWeights
+from eva_helpers.losses import LossWeights
 
 SLIDERS = ("mask", "depth", "ssim", "edge", "l1")
 PARAMETERS = {name: f"{name.upper()}_WEIGHT" for name in (*SLIDERS, "dice")}  # in notebook 04
