@@ -26,7 +26,7 @@ from eva_helpers.model.net import MaskDepthNet
 from eva_helpers.model.profile import parameters
 from eva_helpers.model.weights import load_weights, save_weights
 from eva_helpers.paths import ROOT, WEIGHTS
-from eva_helpers.tuning.weighting import read_weights
+from eva_helpers.tuning.weights_json import read_weights
 from experiments.common import EMPTY, STRENGTH, TRUE_PAIRS, VARIETY, commit, say
 from experiments.stages import FULL, SMOKE, Stage, before, minutes, train
 

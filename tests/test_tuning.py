@@ -1,4 +1,4 @@
-"""Tuning by hand, without a browser: the thread, the weights, the previews, and the panels."""
+"""Tuning without a browser: the thread, the weights, the previews, and the sliders."""
 
 import json
 import subprocess

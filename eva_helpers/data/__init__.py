@@ -5,7 +5,6 @@ import os
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it opens a connection
 
 from eva_helpers.data.capture import CaptureDifferences
-from eva_helpers.data.compose import paste
 from eva_helpers.data.dataset import (
     MAPS,
     PLACEMENTS,
@@ -16,6 +15,7 @@ from eva_helpers.data.dataset import (
     to_tensors,
 )
 from eva_helpers.data.loaders import channel_statistics, fixed_sample, make_loader
+from eva_helpers.data.pasting import paste
 from eva_helpers.data.placement import place_grounded
 
 __all__ = [

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from eva_helpers.catalogue import Catalogue, Cutout, read_background, read_cutout, read_pair
-from eva_helpers.data.compose import Layers, Placement, paste, pyramid, pyramid_level
 from eva_helpers.data.distractors import random_colours, random_object
+from eva_helpers.data.pasting import Layers, Placement, paste, pyramid, pyramid_level
 from eva_helpers.data.placement import View, place_grounded, place_random
 
 DISTRACTORS = 0.35  # share of objects at variety 1, as RECOLOURED

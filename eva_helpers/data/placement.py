@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eva_helpers.catalogue import Camera, Cutout
-from eva_helpers.data.compose import Placement
+from eva_helpers.data.pasting import Placement
 
 IN_FRONT = 1.02  # an object placed at random is 2 % closer than the closest point it covers
 MIN_OBJECT = 6  # px: the least height of a pasted object

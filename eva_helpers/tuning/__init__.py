@@ -1,4 +1,4 @@
-"""Tuning the loss weights by hand: a steerable training, and a network that takes the weights."""
+"""Interactive tuning of the loss weights: a steerable training, and a network that takes the weights."""
 
 from eva_helpers.tuning.conditional import (
     SHARES,
@@ -10,10 +10,16 @@ from eva_helpers.tuning.conditional import (
     term_losses,
     tradeoff,
 )
-from eva_helpers.tuning.panels import Panel, preview_panel, tuner_panel, wanted
 from eva_helpers.tuning.pictures import chart, mosaic, png, ringed
+from eva_helpers.tuning.sliders import Panel, preview_panel, tuner_panel, wanted
 from eva_helpers.tuning.tuner import Stopped, Tuner
-from eva_helpers.tuning.weighting import PARAMETERS, SLIDERS, changed, read_weights, write_weights
+from eva_helpers.tuning.weights_json import (
+    PARAMETERS,
+    SLIDERS,
+    changed,
+    read_weights,
+    write_weights,
+)
 
 __all__ = [
     "PARAMETERS", "SHARES", "SLIDERS", "Panel", "Stopped", "Tuner", "at_weighting", "changed",

@@ -11,7 +11,7 @@ from eva_helpers.evaluation.scoring import Batch
 from eva_helpers.files import InputError
 from eva_helpers.losses import CONDITIONED, LossWeights, emphasised, raw_terms, weight_vector
 from eva_helpers.tuning.pictures import mosaic
-from eva_helpers.tuning.weighting import DEFAULT
+from eva_helpers.tuning.weights_json import DEFAULT
 
 SHARES = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)  # of one weight in the sum of all
 

@@ -15,7 +15,7 @@ from eva_helpers.files import InputError, make_folder
 from eva_helpers.losses import LossWeights
 from eva_helpers.model import inference, load_weights, save_weights
 from eva_helpers.training import Trainer
-from eva_helpers.tuning.weighting import SLIDERS, changed, write_weights
+from eva_helpers.tuning.weights_json import SLIDERS, changed, write_weights
 
 ACTIVE = ("running", "paused")
 POLL = 0.02  # s

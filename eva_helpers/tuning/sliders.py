@@ -16,7 +16,7 @@ from eva_helpers.losses import LossWeights
 from eva_helpers.tuning.conditional import at_weighting, nearest, preview
 from eva_helpers.tuning.pictures import chart, png, ringed
 from eva_helpers.tuning.tuner import Tuner
-from eva_helpers.tuning.weighting import DEFAULT, SLIDERS, changed
+from eva_helpers.tuning.weights_json import DEFAULT, SLIDERS, changed
 
 
 def wanted(interactive: bool) -> bool:

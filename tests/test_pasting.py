@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from eva_helpers.catalogue import Camera, Cutout
-from eva_helpers.data.compose import Placement, paste, pyramid, pyramid_level, scale_cutout
 from eva_helpers.data.distractors import random_object
+from eva_helpers.data.pasting import Placement, paste, pyramid, pyramid_level, scale_cutout
 from eva_helpers.data.placement import View, place_grounded, place_random
 
 
