@@ -1,4 +1,4 @@
-"""Interactive tuning of the loss weights: a steerable training, and a network that takes the weights."""
+"""Interactive tuning of the loss weights: a training to steer, and a network that takes them."""
 
 from eva_helpers.tuning.conditional import (
     SHARES,
