@@ -1,5 +1,7 @@
-"""The package as users install it: a wheel, in an environment of its own, outside the checkout."""
+"""The package as users install it: a wheel in its own environment, or the set-up cell on Colab."""
 
+import json
+import os
 import subprocess
 import sys
 import sysconfig
@@ -47,17 +49,22 @@ def wheel(tmp_path_factory) -> Path:
     return next(folder.glob("*.whl"))
 
 
-@pytest.fixture(scope="module")
-def python(wheel, tmp_path_factory) -> Path:
-    """The interpreter of a new environment that holds the wheel and sees this one's packages."""
-    folder = tmp_path_factory.mktemp("environment")
+def environment(folder: Path) -> Path:
+    """The interpreter of a new environment that sees this one's packages, but not this checkout."""
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout
-    # A plain path entry does not run the .pth files in it, so not this checkout either.
+    # A plain path entry does not run the .pth files in it, such as that of the checkout.
     dependencies = Path(site.strip()) / "dependencies.pth"
     dependencies.write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    return python
+
+
+@pytest.fixture(scope="module")
+def python(wheel, tmp_path_factory) -> Path:
+    """The interpreter of an environment with the wheel."""
+    python = environment(tmp_path_factory.mktemp("environment"))
     install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)]
     subprocess.run(install, check=True)
     return python
@@ -87,3 +94,21 @@ def test_the_installed_command_predicts(python, tmp_path):
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"mask.png", "depth.png", "panel.png"}
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout, so nothing to clone")
+def test_the_set_up_cell_installs_the_package_on_colab(tmp_path):
+    """In an empty folder, and a second time; the clone's park is found."""
+    book = json.loads((ROOT / "notebooks/03_model.ipynb").read_text(encoding="utf-8"))
+    cell = "".join(book["cells"][1]["source"])
+    check = "from eva_helpers.catalogue import load_catalogue\nprint(load_catalogue().folder)"
+    code = f"import sys\nsys.modules['google.colab'] = sys\n{cell}\n{cell}\n{check}"
+    python = environment(tmp_path / "environment")
+    content = tmp_path / "content"
+    content.mkdir()
+    env = os.environ | {"EVA_REPO_URL": ROOT.as_uri(), "GIT_CONFIG_COUNT": "1"}
+    env |= {"GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}  # whoever owns it
+    command = [python, "-c", code]
+    done = subprocess.run(command, cwd=content, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(content / "mask-depth-notebooks" / "assets" / "park")
