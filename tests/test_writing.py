@@ -174,10 +174,11 @@ def kill_when(process, condition, with_signal=signal.SIGKILL):
 
 @pytest.mark.parametrize("with_signal", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_write_continues_without_a_wrong_file(tiny, tmp_path, with_signal, capfd):
-    settings = ("--catalogue", tiny.folder, "--size", 64, "--count", 500, "--workers", 2)
+    # Large and many enough to take seconds, so that the signal never comes too late.
+    settings = ("--catalogue", tiny.folder, "--size", 160, "--count", 900, "--workers", 2)
     out = tmp_path / "out"
     process = start("write", out, *settings)
-    kill_when(process, lambda: len(list(out.glob("depthmap/*.png"))) >= 80, with_signal)
+    kill_when(process, lambda: len(list(out.glob("depthmap/*.png"))) >= 30, with_signal)
     if with_signal == signal.SIGINT:
         assert process.returncode == 130
         errors = capfd.readouterr().err
