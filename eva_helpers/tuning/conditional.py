@@ -1,5 +1,6 @@
 """What a loss-conditional network predicts at any weighting of the losses."""
 
+from copy import deepcopy
 from itertools import product
 
 import numpy as np
@@ -10,6 +11,7 @@ from eva_helpers.evaluation import Method, evaluate, summary
 from eva_helpers.evaluation.scoring import Batch
 from eva_helpers.files import InputError
 from eva_helpers.losses import CONDITIONED, LossWeights, emphasised, raw_terms, weight_vector
+from eva_helpers.model import inference
 from eva_helpers.tuning.pictures import mosaic
 from eva_helpers.tuning.weights_json import DEFAULT
 
@@ -20,7 +22,7 @@ def at_weighting(net: nn.Module, weights: LossWeights) -> Method:
     """A conditional network at a weighting, of which only the ratios count.
 
     It runs on the CPU in float32, because predictions at two weightings differ by less than
-    bfloat16 resolves; and without the copy of `model.inference`, which would slow a slider down.
+    bfloat16 resolves.
 
     Raises:
         InputError: mask, ssim, edge and l1 have no weight.
@@ -29,14 +31,7 @@ def at_weighting(net: nn.Module, weights: LossWeights) -> Method:
         vector = weight_vector(weights)
     except ValueError as error:
         raise InputError(str(error)) from None
-    net.eval().cpu().to(memory_format=torch.channels_last)
-
-    @torch.inference_mode()
-    def predict(background: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        mask_logits, depth = net(background, image, vector)
-        return mask_logits.sigmoid(), depth
-
-    return predict
+    return inference(net, "cpu", vector, exact=True)
 
 
 def preview(
@@ -66,7 +61,7 @@ def term_losses(
     net: nn.Module, batches: list[Batch], *condition: Tensor, dice: float = 1.0
 ) -> dict[str, float]:
     """Mean raw loss of each term of CONDITIONED, in float32; the mask's with `dice` times Dice."""
-    net.eval()
+    net = deepcopy(net).eval()
     terms = []
     for batch in batches:
         mask_logits, depth = net(batch["background"], batch["image"], *condition)
