@@ -158,7 +158,14 @@ def test_a_folder_that_was_killed_at_once_is_continued(composites, tmp_path):
 def start(*arguments):
     """A running `eva-helpers dataset` in a process group of its own."""
     command = [sys.executable, "-m", "eva_helpers", "dataset", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=paths.ROOT, start_new_session=True)
+    return subprocess.Popen(
+        command, cwd=paths.ROOT, start_new_session=True, preexec_fn=heed_interrupts
+    )
+
+
+def heed_interrupts():
+    """A test run in the background of a shell ignores SIGINT, and its children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def kill_when(process, condition, with_signal=signal.SIGKILL):
