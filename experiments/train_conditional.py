@@ -42,9 +42,9 @@ CONDITIONAL_LR = 5e-3  # trains the modulation alone, which starts from zero
 TRAINING_PAIRS = 4  # times as many as validation pairs, for the responses to a weight
 SCORES = ("mask_iou", "depth_rmse_std")
 DEDICATED = {  # name -> weighting; Dice counts as much as BCE everywhere
-    "mask above all": LossWeights(0.9, 0.1),
+    "mostly mask": LossWeights(0.9, 0.1),
     "default weights": LossWeights(),
-    "depth above all": LossWeights(0.1, 0.9),
+    "mostly depth": LossWeights(0.1, 0.9),
 }
 
 
