@@ -1,5 +1,6 @@
 """What a loss-conditional network predicts at any weighting of the losses."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from itertools import product
 
@@ -18,8 +19,8 @@ from eva_helpers.tuning.weights_json import DEFAULT
 SHARES = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)  # of one weight in the sum of all
 
 
-def at_weighting(net: nn.Module, weights: LossWeights) -> Method:
-    """A conditional network at a weighting, of which only the ratios count.
+def at_weighting(net: nn.Module | Callable, weights: LossWeights) -> Method:
+    """A conditional network, or its `model.inference`, at a weighting; only its ratios count.
 
     It runs on the CPU in float32, because predictions at two weightings differ by less than
     bfloat16 resolves.
@@ -31,11 +32,12 @@ def at_weighting(net: nn.Module, weights: LossWeights) -> Method:
         vector = weight_vector(weights)
     except ValueError as error:
         raise InputError(str(error)) from None
-    return inference(net, "cpu", vector, exact=True)
+    predict = inference(net, "cpu", exact=True) if isinstance(net, nn.Module) else net
+    return lambda background, image: predict(background, image, vector)
 
 
 def preview(
-    net: nn.Module, examples: Batch, weights: LossWeights, before: Tensor | None = None
+    net: nn.Module | Callable, examples: Batch, weights: LossWeights, before: Tensor | None = None
 ) -> np.ndarray:
     """A `mosaic` of a conditional network's predictions for the examples at a weighting.
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from eva_helpers.evaluation.scoring import Batch
 from eva_helpers.losses import LossWeights
+from eva_helpers.model import inference
 from eva_helpers.tuning.conditional import at_weighting, nearest, preview
 from eva_helpers.tuning.pictures import chart, png, ringed
 from eva_helpers.tuning.tuner import Tuner
@@ -122,13 +123,14 @@ def preview_panel(
     """
     panel = Panel()
     drawn, places = chart(rows)
-    _, before = at_weighting(net, weights)(examples["background"], examples["image"])
+    predict = inference(net, "cpu", exact=True)  # copied once, not at every move
+    _, before = at_weighting(predict, weights)(examples["background"], examples["image"])
 
     def show(_: dict | None = None) -> None:
         start = time.perf_counter()
         values = {name: slider.value for name, slider in panel.sliders.items()}
         current = changed(weights, **values)
-        panel.picture.value = png(preview(net, examples, current, before))
+        panel.picture.value = png(preview(predict, examples, current, before))
         panel.say(f"{1000 * (time.perf_counter() - start):.0f} ms")
         move_ring(nearest(rows, current))
 
