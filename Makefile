@@ -9,7 +9,13 @@ SHIP ?=
 PARAMS ?=
 RUN ?=
 WEIGHTS ?=
-OUT ?= runs/evaluation
+OUT ?= $(CURDIR)/runs/evaluation
+
+# Paths in NAME, PARAMS, WEIGHTS, OUT and WEIGHTING mean what they mean where make was typed, -C
+# (which sets the flag w) included; the project's own commands are run from there.
+TYPED := $(if $(findstring w,$(firstword -$(MAKEFLAGS))),$(PWD),$(CURDIR))
+THERE := cd "$(TYPED)" && PYTHONPATH="$(CURDIR)" "$(CURDIR)/$(BIN)/"
+SERIES := notebooks/run.py
 
 .DEFAULT_GOAL := help
 
@@ -27,7 +33,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 run: $(READY)  ## execute the notebooks (PROFILE=quick|full|smoke, NAME=..., PARAMS="-p EPOCHS 3")
-	$(BIN)/python notebooks/run.py --profile $(PROFILE) $(if $(NAME),--name $(NAME)) $(PARAMS)
+	$(THERE)python "$(CURDIR)/$(SERIES)" --profile $(PROFILE) $(if $(NAME),--name "$(NAME)") $(PARAMS)
 
 test: $(READY)  ## lint, types and the whole test suite, notebooks included
 	$(BIN)/ruff check .
@@ -47,10 +53,10 @@ bench: $(READY)  ## speed, beside the original project's way
 	$(BIN)/python -m benchmarks.files
 
 train: $(READY)  ## train the shipped weights into runs/train; resumes (SHIP=1 also writes eva_helpers/weights; WEIGHTING=tuned.json)
-	$(BIN)/python -m experiments.train_shipped $(if $(SHIP),--ship) $(if $(WEIGHTING),--weighting $(WEIGHTING))
+	$(THERE)python -m experiments.train_shipped $(if $(SHIP),--ship) $(if $(WEIGHTING),--weighting "$(WEIGHTING)")
 
 evaluate: $(READY)  ## score weights on the test split into runs/evaluation (WEIGHTS=..., OUT=...)
-	$(BIN)/python -m eva_helpers evaluate --out $(OUT) $(if $(WEIGHTS),--weights $(WEIGHTS))
+	$(THERE)python -m eva_helpers evaluate --out "$(OUT)" $(if $(WEIGHTS),--weights "$(WEIGHTS)")
 
 variants: $(READY)  ## train variants of network, data, losses and schedule; resumes; about two minutes each
 	$(BIN)/python -m experiments.variants

@@ -28,7 +28,7 @@ from benchmarks.original import FILES_SIZE as SIZE
 from benchmarks.timing import cpu_name, rate, show
 from eva_helpers.catalogue.catalogue import Catalogue, load_catalogue
 from eva_helpers.data.dataset import CompositeDataset
-from eva_helpers.files import command_line, write_json
+from eva_helpers.files import command_line, output_file, write_json
 from eva_helpers.paths import ROOT
 from eva_helpers.storage.folders import FolderDataset
 from eva_helpers.storage.packing import pack
@@ -140,7 +140,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.files", description="Speed of files.")
     parser.add_argument("--count", type=int, default=3200, help="composites that are written")
     parser.add_argument("--seconds", type=float, default=3.0, help="that a rate is measured")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--json", type=output_file, help="also write the figures to this file")
     options = parser.parse_args(arguments)
     catalogue = load_catalogue()
     rates = {f"writing, composites/s at {SIZE} px": writing(catalogue, options.count)}

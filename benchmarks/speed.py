@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +25,7 @@ from eva_helpers.catalogue.catalogue import Catalogue, load_catalogue
 from eva_helpers.data.dataset import CompositeDataset
 from eva_helpers.data.loaders import make_loader
 from eva_helpers.evaluation.original import OriginalNet
-from eva_helpers.files import command_line, write_json
+from eva_helpers.files import command_line, output_file, write_json
 from eva_helpers.hardware import keep_freed_memory
 from eva_helpers.model.inference import inference
 from eva_helpers.model.net import MaskDepthNet
@@ -150,7 +149,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--seconds", type=float, default=8.0, help="per figure (default: %(default)s)"
     )
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--json", type=output_file, help="also write the figures to this file")
     options = parser.parse_args(arguments)
     keep_freed_memory()  # as the Trainer does, whose single steps are measured here
     machine = f"{os.cpu_count()} cores, {cpu_name()}, torch {torch.__version__}"

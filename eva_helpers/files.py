@@ -1,9 +1,13 @@
 """Reading and writing files safely, and errors that a person can act on."""
 
+import argparse
+import codecs
 import functools
+import io
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +20,16 @@ class InputError(ValueError):
 
 
 def command_line(main: Main) -> Callable[..., int]:
-    """Turn `main(arguments)` into a command: an InputError is printed and exits with status 2."""
+    """Turn `main(arguments)` into a command: an InputError is printed and exits with status 2.
+
+    Characters that the terminal's encoding lacks are printed as escapes.
+    """
 
     @functools.wraps(main)
     def run(arguments: list[str] | None = None) -> int:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             return main(arguments) or 0
         except InputError as error:
@@ -55,15 +65,34 @@ def write_json(path: str | os.PathLike, values: Any) -> Path:
     return write_whole(path, (json.dumps(values, indent=1) + "\n").encode())
 
 
+def read_text(path: str | os.PathLike, what: str = "a text file") -> str:
+    """The contents of a text file: UTF-8, or UTF-16 with a byte order mark.
+
+    Raises:
+        InputError: it is missing or in another encoding; `what` says what was expected.
+    """
+    try:
+        data = Path(path).read_bytes()
+        marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return data.decode("utf-16" if marked else "utf-8-sig")
+    except OSError as error:
+        raise InputError(
+            f"{path} is not {what} ({error.strerror}): check the path, or restore it."
+        ) from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not {what} in UTF-8: save it again as UTF-8.") from None
+
+
 def read_json(path: str | os.PathLike, what: str = "a JSON file") -> Any:
     """The contents of a JSON file.
 
     Raises:
         InputError: it is missing or not valid JSON; `what` says what was expected.
     """
+    text = read_text(path, what)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{path} is not {what} ({error}): check the path, or restore it."
         ) from None
@@ -78,6 +107,8 @@ def same_settings(path: str | os.PathLike, settings: dict, remedy: str) -> bool:
     if not Path(path).is_file():
         return False
     known = read_json(path, "a settings file")
+    if not isinstance(known, dict):
+        raise InputError(f"{path} is not a settings file: check the path, or restore it.")
     wanted = json.loads(json.dumps(settings))
     differing = [key for key, value in wanted.items() if known.get(key) != value]
     if differing:
@@ -115,3 +146,35 @@ def make_folder(folder: Path) -> Path:
             f"{folder} cannot be made ({error.strerror}): choose another folder."
         ) from None
     return folder
+
+
+def writable_folder(path: str | os.PathLike) -> Path:
+    """Make the folder `path` and try to write into it: commands call it before they start work.
+
+    Raises:
+        InputError: it cannot be made, is read-only, or the disk is full.
+    """
+    folder = make_folder(Path(path))
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
+            probe.write(b"0")
+    except OSError as error:
+        raise InputError(
+            f"no file can be written in {folder} ({error.strerror}): choose another folder."
+        ) from None
+    return folder
+
+
+def output_file(path: str) -> Path:
+    """`type` of an argparse option for a file to be written: refused at once, not after the work.
+
+    Raises:
+        argparse.ArgumentTypeError: nothing can be written there, or it is a folder.
+    """
+    try:
+        writable_folder(Path(path).parent)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if Path(path).is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a folder: give the name of a file.")
+    return Path(path)

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from eva_helpers.files import InputError, read_json, write_json
+from eva_helpers.files import InputError, read_json, writable_folder, write_json
 
 PACKAGE = Path(__file__).resolve().parent
 WEIGHTS = PACKAGE / "weights" / "small.safetensors"
@@ -28,21 +28,38 @@ ROOT = find_checkout()
 PARK = ROOT / "assets" / "park"
 
 
+def typed_path(path: str | os.PathLike) -> Path:
+    """The absolute path of what a user typed: in the working folder; ~ is the home folder."""
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError:  # nobody's home
+        return Path(path).absolute()
+
+
 def new_run(name: str, folder: str | os.PathLike | None = None) -> Path:
     """Make and return a new folder `runs/<name>`, or `runs/<name>-2` ...: nothing is overwritten.
 
     Args:
         name: of the run.
         folder: that holds the runs (default: `runs` of the checkout).
+
+    Raises:
+        InputError: the name is no folder's name, or nothing can be written in `folder`.
     """
-    base = Path(folder) if folder else ROOT / "runs"
+    if name != Path(name).name or name == "..":
+        raise InputError(f"{name!r} cannot be the name of a run: give a name without folders.")
+    base = writable_folder(typed_path(folder) if folder else ROOT / "runs")
     for number in range(1, 10_000):
         path = base / (name if number == 1 else f"{name}-{number}")
         try:
-            path.mkdir(parents=True)
+            path.mkdir()
             return path
         except FileExistsError:
             continue
+        except OSError as error:
+            raise InputError(
+                f"{path} cannot be made ({error.strerror}): give another name."
+            ) from None
     raise InputError(f"{base} already holds 10,000 runs called {name}: remove some.")
 
 
@@ -53,9 +70,9 @@ def run_folder(run_dir: str | os.PathLike = "") -> Path:
     stored there survives the end of a Colab session.
 
     Raises:
-        InputError: a folder on Google Drive, but this is not Colab.
+        InputError: nothing can be written there; on Google Drive, but this is not Colab.
     """
-    path = Path(run_dir) if run_dir else ROOT / "runs" / "by-hand"
+    path = typed_path(run_dir) if run_dir else ROOT / "runs" / "by-hand"
     if path.is_relative_to(DRIVE) and not DRIVE.exists():
         try:
             from google.colab import drive
@@ -64,8 +81,7 @@ def run_folder(run_dir: str | os.PathLike = "") -> Path:
                 f"{path} is on Google Drive, which only Colab mounts: give another RUN_DIR."
             ) from None
         drive.mount(str(DRIVE))
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+    return writable_folder(path)
 
 
 def record_metrics(run: Path, notebook: str, values: dict[str, float | int | str]) -> Path:

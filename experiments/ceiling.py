@@ -14,7 +14,6 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterable
-from pathlib import Path
 
 import torch
 
@@ -24,7 +23,7 @@ from eva_helpers.data.loaders import make_loader
 from eva_helpers.evaluation.baselines import best_threshold, subtraction
 from eva_helpers.evaluation.metrics import iou
 from eva_helpers.evaluation.scoring import Batch, Method, evaluate, summary
-from eva_helpers.files import command_line
+from eva_helpers.files import command_line, output_file
 from eva_helpers.losses.weighting import LossWeights
 from eva_helpers.model.inference import inference
 from eva_helpers.model.net import MaskDepthNet
@@ -117,7 +116,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument(
         "--json",
-        type=Path,
+        type=output_file,
         default=RESULTS / "ceiling.json",
         help="sizes that it holds are not measured again (default: %(default)s)",
     )

@@ -1,8 +1,9 @@
-"""Accuracy and speed of the pair check on composites of real photographs.
+"""Accuracy and speed of the pair check, on composites of real photographs or on synthetic pairs.
 
 `python -m experiments.pair_check FOLDER`, with a FOLDER as for `experiments.photo_pack`. Pairs with
 a wrong background, a shift or a change of exposure should be flagged, good ones should not; after
-alignment their masks should be as good as those of good pairs.
+alignment their masks should be as good as those of good pairs. Without FOLDER, the pairs are those
+of `experiments.pair_kinds`: plain walls, objects that fill the frame, zoom, wrong backgrounds.
 """
 
 from __future__ import annotations
@@ -10,23 +11,26 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from eva_helpers.evaluation.metrics import dice
+from eva_helpers.evaluation.metrics import dice, iou
 from eva_helpers.evaluation.robustness import Photos, exposure, jpeg, noise, shift
-from eva_helpers.files import command_line, write_json
+from eva_helpers.files import command_line, output_file, write_json
 from eva_helpers.predict.pairing import check_pair
 from eva_helpers.predict.predictor import Predictor
 from experiments.common import say
+from experiments.pair_kinds import KINDS, Kind, Pair
 from experiments.photo_pack import Triple, composites
 
 OTHER = 7  # how many composites further the wrong background is taken from
 REPETITIONS = 30  # of the timing
+COST = 0.02  # of IoU that alignment may take
+SHARES = ("flagged", "another place", "worse aligned")
 
 
 def unchanged(background, image, mask, rng) -> Photos:
@@ -62,19 +66,43 @@ def wrong_backgrounds(triples: list[Triple]) -> float:
     return float(np.mean(flagged))
 
 
-def measure(predictor: Predictor, triples: list[Triple], damage: Callable) -> dict[str, float]:
-    """Share of damaged pairs that are flagged, and the mean Dice without and with alignment."""
-    flagged = []
-    scores: dict[bool, list[float]] = {False: [], True: []}
-    for number, (background, image, mask) in enumerate(tqdm(triples, leave=False)):
-        pair = damage(background, image, mask, np.random.default_rng(number))
+def measure(predictor: Predictor, pairs: Iterable[Pair]) -> dict[str, float]:
+    """Figures for pairs of background, image and mask.
+
+    Returns:
+        The shares that are flagged, called another place, and lose more than COST of IoU by
+        alignment; the mean Dice without and with alignment.
+    """
+    rows = []
+    for background, image, mask in tqdm(pairs, leave=False):
         truth = torch.from_numpy(mask)[None, None]
-        for align, values in scores.items():
-            prediction = predictor(*pair, align=align)
-            values.append(dice(torch.from_numpy(prediction.mask)[None, None], truth).item())
-        flagged.append(bool(prediction.check.problems))
-    plain, aligned = (float(np.mean(values)) for values in scores.values())
-    return {"flagged": float(np.mean(flagged)), "dice": plain, "aligned": aligned}
+        plain, aligned = (predictor(background, image, align=align) for align in (False, True))
+        found = [torch.from_numpy(each.mask)[None, None] for each in (plain, aligned)]
+        cost = iou(found[0], truth) - iou(found[1], truth)
+        scores = [dice(each, truth).item() for each in found]
+        check = plain.check
+        rows.append([bool(check.problems), not check.same_place, cost.item() > COST, *scores])
+    names = ("flagged", "another place", "worse aligned", "dice", "aligned")
+    return dict(zip(names, np.mean(rows, axis=0).tolist(), strict=True))
+
+
+def damaged(triples: list[Triple], damage: Callable) -> Iterator[Pair]:
+    """The composites with a damage of DAMAGES."""
+    for number, (background, image, mask) in enumerate(triples):
+        rng = np.random.default_rng(number)
+        yield *damage(background, image, mask, rng), mask
+
+
+def synthetic(kind: Kind, count: int, seed: int) -> Iterator[Pair]:
+    """`count` pairs of one kind of `pair_kinds`."""
+    return (kind(np.random.default_rng((seed, number))) for number in range(count))
+
+
+def report(name: str, row: dict) -> None:
+    """Print one row of the table."""
+    shares = "".join(f"{row.get(key, np.nan):>15.1%}" for key in SHARES)
+    scores = "".join(f"{row.get(key, np.nan):>9.4f}" for key in ("dice", "aligned"))
+    say(f"{name:<42}{shares}{scores}")
 
 
 def milliseconds() -> float:
@@ -93,23 +121,30 @@ def milliseconds() -> float:
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--count", type=int, default=200, help="composites (default: %(default)s)")
+    parser.add_argument("folder", type=Path, nargs="?", help="bg/ and fg/ (default: synthetic)")
+    parser.add_argument("--count", type=int, default=200, help="of each (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--weights", help="weights file (default: the shipped one)")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--json", type=output_file, help="also write the figures to this file")
     options = parser.parse_args(arguments)
-    triples = composites(options.folder, options.count, seed=0)
+    groups = {}
+    result: dict = {"count": options.count}
+    if options.folder:
+        triples = composites(options.folder, options.count, options.seed)
+        wrong = wrong_backgrounds(triples)
+        result["wrong background"] = {"flagged": wrong, "should be": True}
+        groups = {name: (damaged(triples, how), bad) for name, (how, bad) in DAMAGES.items()}
+    else:
+        for name, (kind, bad) in KINDS.items():
+            groups[name] = (synthetic(kind, options.count, options.seed), bad)
     predictor = Predictor.load(options.weights)
-    wrong = wrong_backgrounds(triples)
-    result: dict = {"count": len(triples)}
-    result["wrong background"] = {"flagged": wrong, "should be": True}
-    say(f"{'':<32}{'flagged':>9}{'Dice':>9}{'Dice aligned':>14}")
-    say(f"{'wrong background':<32}{wrong:>9.1%}")
-    for name, (damage, bad) in DAMAGES.items():
-        found = measure(predictor, triples, damage)
-        result[name] = {"flagged": found.pop("flagged"), "should be": bad} | found
-        cells = f"{name:<32}{{flagged:>9.1%}}{{dice:>9.4f}}{{aligned:>14.4f}}"
-        say(cells.format(**result[name]))
+    say(f"{'':<42}{''.join(f'{name:>15}' for name in SHARES)}{'Dice':>9}{'aligned':>9}")
+    for name, row in result.items():
+        if isinstance(row, dict):
+            report(name, row)
+    for name, (pairs, bad) in groups.items():
+        result[name] = {"should be": bad} | measure(predictor, pairs)
+        report(name, result[name])
     result["ms for 640 x 480"] = milliseconds()
     say(f"one check of 640 x 480: {result['ms for 640 x 480']:.1f} ms")
     if options.json:

@@ -22,7 +22,7 @@ from eva_helpers.evaluation.baselines import THRESHOLDS, photo_difference
 from eva_helpers.evaluation.metrics import dice
 from eva_helpers.evaluation.robustness import Photos, exposure, jpeg, noise, shift
 from eva_helpers.evaluation.scoring import Method
-from eva_helpers.files import InputError, command_line, write_json
+from eva_helpers.files import InputError, command_line, output_file, write_json
 from eva_helpers.model.inference import inference
 from eva_helpers.model.weights import load_weights
 from eva_helpers.paths import WEIGHTS
@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--weights", help="weights file (default: the shipped one)")
     parser.add_argument("--count", type=int, default=200, help="composites (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="also write the scores to this file")
+    parser.add_argument("--json", type=output_file, help="also write the scores to this file")
     options = parser.parse_args(arguments)
     method = inference(load_weights(options.weights or WEIGHTS))
     triples = composites(options.folder, options.count, options.seed)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from eva_helpers.catalogue.catalogue import Catalogue, load_catalogue
 from eva_helpers.evaluation.scoring import evaluate, summary
-from eva_helpers.files import command_line
+from eva_helpers.files import command_line, output_file
 from eva_helpers.losses.weighting import LossWeights
 from eva_helpers.model.inference import inference
 from eva_helpers.model.net import MaskDepthNet
@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=256, help="validation composites of each size")
     parser.add_argument(
         "--json",
-        type=Path,
+        type=output_file,
         default=RESULTS / "progressive.json",
         help="plans that it holds are not trained again (default: %(default)s)",
     )

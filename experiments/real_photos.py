@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from eva_helpers.evaluation.baselines import THRESHOLDS, photo_difference
 from eva_helpers.evaluation.metrics import correlation, dice, iou
-from eva_helpers.files import InputError, command_line, write_json
+from eva_helpers.files import InputError, command_line, output_file, write_json
 from eva_helpers.images import read_map, resize
 from eva_helpers.paths import ROOT
 from eva_helpers.predict.predictor import load_pair
@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", help="weights file (default: the shipped one)")
-    parser.add_argument("--json", type=Path, help="also write all scores to this file")
+    parser.add_argument("--json", type=output_file, help="also write all scores to this file")
     options = parser.parse_args(arguments)
     pairs = quadruples(options.folder)
     try:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
 from eva_helpers.catalogue.catalogue import Catalogue
 from eva_helpers.data.dataset import CompositeDataset
-from eva_helpers.data.loaders import make_loader
+from eva_helpers.data.loaders import make_loader, set_epoch
+from eva_helpers.evaluation.scoring import Batch
 from eva_helpers.files import read_json
 from eva_helpers.losses.weighting import LossWeights
 from eva_helpers.model.net import MaskDepthNet, ModelConfig, with_sizes
@@ -27,7 +29,8 @@ EMA = 0.998  # decay of the averaged weights
 class Stage:
     """One training: `parts` maps the side in px to (batch size, samples an epoch).
 
-    `sized` as in ModelConfig.
+    `sized` as in ModelConfig, `plain` as in CompositeDataset. `mask_only`: the mask decoder alone
+    is trained, so that the depth stays as it is.
     """
 
     name: str
@@ -35,6 +38,8 @@ class Stage:
     epochs: int
     lr: float
     sized: bool = False
+    plain: float = 0.0
+    mask_only: bool = False
 
 
 FULL = (
@@ -43,12 +48,38 @@ FULL = (
     Stage(
         "sized", {64: (16, 6144), 128: (8, 1800), 224: (4, 1400)}, epochs=15, lr=2e-3, sized=True
     ),
+    Stage(
+        "plain",
+        {64: (16, 4096), 128: (8, 1600), 224: (4, 1200)},
+        epochs=6,
+        lr=1e-3,
+        sized=True,
+        plain=0.3,
+        mask_only=True,
+    ),
 )
 SMOKE = (
     Stage("64px", {64: (8, 16)}, epochs=1, lr=1e-3),
     Stage("mixed", {64: (8, 8), 96: (4, 8)}, epochs=1, lr=1e-3),
     Stage("sized", {64: (8, 8), 96: (4, 8)}, epochs=1, lr=1e-3, sized=True),
+    Stage("plain", {64: (8, 8)}, epochs=1, lr=1e-3, sized=True, plain=0.5, mask_only=True),
 )
+
+
+class MaskTrainer(Trainer):
+    """Trains the mask decoder alone: encoder and depth decoder stay to the bit as they are."""
+
+    def __init__(self, net: MaskDepthNet, *arguments: Any, **options: Any) -> None:
+        net.requires_grad_(False)
+        net.mask_decoder.requires_grad_(True)
+        super().__init__(net, *arguments, **options)
+
+    def predict(self, batch: Batch, *condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """As Trainer, while the rest keeps the statistics of its normalisations."""
+        net = self.accelerator.unwrap_model(self.net)
+        net.encoder.eval()
+        net.depth_decoder.eval()
+        return super().predict(batch, *condition)
 
 
 class Alternate:
@@ -66,6 +97,11 @@ class Alternate:
     def __len__(self) -> int:
         return len(self.order)
 
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next iteration be that of `epoch`, in all loaders."""
+        for loader in self.loaders:
+            set_epoch(loader, epoch)
+
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         batches = [iter(loader) for loader in self.loaders]
         return (next(batches[which]) for which in self.order)
@@ -75,7 +111,8 @@ def loaders(catalogue: Catalogue, stage: Stage, workers: int, seed: int) -> Alte
     """Training pairs of every size of the stage, made as DATA says, with all augmentations."""
     made = []
     for size, (batch, samples) in stage.parts.items():
-        pairs = CompositeDataset(catalogue, size=size, augment=True, seed=seed + size, **DATA)
+        data = DATA | {"plain": stage.plain}
+        pairs = CompositeDataset(catalogue, size=size, augment=True, seed=seed + size, **data)
         made.append(make_loader(pairs, batch, samples=samples, workers=workers, seed=seed + size))
     return Alternate(made)
 
@@ -122,7 +159,10 @@ def run_stage(
     sizes = ", ".join(map(str, stage.parts))
     say(f"stage {stage.name}: {stage.epochs} epochs of {len(batches)} steps, sizes {sizes} px")
     options = {"z_near": catalogue.z_near, "resume": True, "say": say}
-    Trainer(net, batches, validation, folder, config, weights, **options).fit()
+    trainer = MaskTrainer if stage.mask_only else Trainer
+    if stage.mask_only:
+        weights = replace(weights, depth=0.0)
+    trainer(net, batches, validation, folder, config, weights, **options).fit()
 
 
 def before(folder: Path) -> dict:

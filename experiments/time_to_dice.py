@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import torch
 
@@ -26,7 +25,7 @@ from eva_helpers.evaluation.baselines import best_threshold, subtraction
 from eva_helpers.evaluation.original import OriginalNet
 from eva_helpers.evaluation.report import UNSEEN
 from eva_helpers.evaluation.scoring import Batch, Method, evaluate, summary
-from eva_helpers.files import command_line, write_json
+from eva_helpers.files import command_line, output_file, write_json
 from eva_helpers.hardware import keep_freed_memory
 from eva_helpers.model.inference import inference
 from eva_helpers.model.net import MaskDepthNet
@@ -107,7 +106,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--strength", type=float, default=1.0, help="of the capture differences everywhere"
     )
     parser.add_argument("--count", type=int, default=256, help="test composites")
-    parser.add_argument("--json", type=Path, help="also write the record to this file")
+    parser.add_argument("--json", type=output_file, help="also write the record to this file")
     return parser.parse_args(arguments)
 
 

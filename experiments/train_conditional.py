@@ -22,7 +22,7 @@ from eva_helpers.catalogue.catalogue import load_catalogue
 from eva_helpers.data.dataset import CompositeDataset
 from eva_helpers.data.loaders import fixed_sample, make_loader
 from eva_helpers.evaluation.scoring import evaluate, summary
-from eva_helpers.files import command_line, make_folder, write_json
+from eva_helpers.files import command_line, output_file, write_json
 from eva_helpers.losses.weighting import LossWeights, emphasised, normalised, weight_vector
 from eva_helpers.model.conditional import ConditionalNet
 from eva_helpers.model.inference import inference
@@ -167,7 +167,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "conditional")
     parser.add_argument(
-        "--json", type=Path, default=RESULTS / "conditional.json", help="(default: %(default)s)"
+        "--json",
+        type=output_file,
+        default=RESULTS / "conditional.json",
+        help="(default: %(default)s)",
     )
     parser.add_argument(
         "--ship", action="store_true", help=f"also write {CONDITIONAL_WEIGHTS.name}"
@@ -190,7 +193,6 @@ def main(arguments: list[str] | None = None) -> None:
     scores = by_key([experiment.scores_by_share(net) for net in networks])
     rows = [experiment.compared(name, networks[0]) for name in DEDICATED]
     results = {"settings": settings, "rows": rows, "shares": SHARES}
-    make_folder(options.json.parent)
     write_json(options.json, results | {"answers": answers, "tradeoff": scores})
 
 

@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from eva_helpers.catalogue.catalogue import Catalogue, load_catalogue
 from eva_helpers.data.dataset import CompositeDataset
 from eva_helpers.data.loaders import make_loader
 from eva_helpers.evaluation.scoring import Batch
-from eva_helpers.files import command_line
+from eva_helpers.files import command_line, output_file
 from eva_helpers.hardware import keep_freed_memory
 from eva_helpers.losses.weighting import LossWeights
 from eva_helpers.model.net import ModelConfig
@@ -143,7 +142,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--only", default="", help="variants whose name contains this")
     parser.add_argument(
-        "--json", type=Path, default=RESULTS / "variants.json", help="(default: %(default)s)"
+        "--json", type=output_file, default=RESULTS / "variants.json", help="(default: %(default)s)"
     )
     options = parser.parse_args(arguments)
     results = Results(options.json, settings(EPOCHS * options.samples), "variants")

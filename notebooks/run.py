@@ -8,7 +8,6 @@ papermill alone would only warn and use the defaults.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -18,9 +17,10 @@ import jinja2
 import papermill
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
+from parameters import converted, declared
 
-from eva_helpers.files import InputError, command_line, read_json, write_whole
-from eva_helpers.paths import new_run
+from eva_helpers.files import InputError, command_line, read_json, writable_folder, write_whole
+from eva_helpers.paths import new_run, typed_path
 
 FOLDER = Path(__file__).resolve().parent
 TIMEOUT = 3600  # seconds a cell may take
@@ -30,6 +30,7 @@ PROFILES: dict[str, dict[str, dict[str, object]]] = {
         "01_data_exploration": {"SAMPLES": 600},
         "04_weighted_loss_training": {
             "EPOCHS": 10,
+            "MINUTES": 4.0,
             "SAMPLES_PER_EPOCH": 4096,
             "VALIDATION_SAMPLES": 192,
         },
@@ -94,18 +95,21 @@ def notebooks(only: list[str]) -> list[Path]:
 
 def accepted(path: Path) -> set[str]:
     """Names of the parameters that a notebook declares in its cell tagged `parameters`."""
-    return set(papermill.inspect_notebook(str(path)))
+    return set(declared(path))
+
+
+def protected(arguments: list[str]) -> list[str]:
+    """Arguments with a blank before each VALUE of -p: argparse takes -1e-3 for an option."""
+    made = list(arguments)
+    for place, argument in enumerate(arguments[:-2]):
+        if argument in ("-p", "--parameter"):
+            made[place + 2] = f" {arguments[place + 2]}"
+    return made
 
 
 def parse(pairs: list[list[str]]) -> dict[str, object]:
-    """`-p NAME VALUE` pairs; a value is read as JSON (3, 0.5, true), else as text."""
-    values: dict[str, object] = {}
-    for name, value in pairs:
-        try:
-            values[name] = json.loads(value)
-        except json.JSONDecodeError:
-            values[name] = {"True": True, "False": False}.get(value, value)
-    return values
+    """`-p NAME VALUE` pairs of `protected` arguments; the values stay text."""
+    return {name: value.removeprefix(" ") for name, value in pairs}
 
 
 def from_file(path: str | None) -> dict[str, object]:
@@ -120,13 +124,13 @@ def from_file(path: str | None) -> dict[str, object]:
 def parameters(
     paths: list[Path], profile: str, given: dict[str, object], run: Path
 ) -> dict[Path, dict[str, object]]:
-    """The parameters of each notebook.
+    """The parameters of each notebook, with the types that it declares.
 
     Raises:
-        InputError: a given name is a parameter of none of the notebooks, or the profile names
-            one that its notebook lacks.
+        InputError: a given name is a parameter of none of the notebooks, the profile names one
+            that its notebook lacks, or as `parameters.converted`.
     """
-    names = {path: accepted(path) for path in paths}
+    names = {path: declared(path) for path in paths}
     known = set().union(*names.values())
     unknown = ", ".join(sorted(given.keys() - known))
     if unknown:
@@ -135,13 +139,14 @@ def parameters(
     plan = {}
     for path in paths:
         values = PROFILES[profile].get(path.stem, {}) | {"RUN_DIR": str(run), "INTERACTIVE": False}
-        foreign = ", ".join(sorted(values.keys() - names[path]))
+        foreign = ", ".join(sorted(values.keys() - names[path].keys()))
         if foreign:
             raise InputError(
                 f"{path.name} has no parameter {foreign}, which profile {profile!r} sets: "
                 "correct one of them."
             )
-        plan[path] = values | {name: v for name, v in given.items() if name in names[path]}
+        taken = given.keys() & names[path].keys()
+        plan[path] = values | {name: converted(names[path][name], given[name]) for name in taken}
     return plan
 
 
@@ -214,14 +219,18 @@ def arguments_parser() -> argparse.ArgumentParser:
 @command_line
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0; 1 when a notebook failed; 2 for arguments that cannot be used."""
-    options = arguments_parser().parse_args(arguments)
+    typed = sys.argv[1:] if arguments is None else arguments
+    options = arguments_parser().parse_args(protected(typed))
     paths = notebooks(options.only)
     given = from_file(options.file) | parse(options.parameter)
     parameters(paths, options.profile, given, Path())  # refuse before anything is made
+    if given.get("RUN_DIR"):
+        writable_folder(typed_path(str(given["RUN_DIR"])))
     name = options.name or f"{options.profile}-{time.strftime('%Y%m%d-%H%M')}"
     run = new_run(name, options.out)
     plan = parameters(paths, options.profile, given, run)
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    os.environ["PYTHONUTF8"] = "1"  # of the notebooks, whatever the locale
     done = []
     for number, (path, values) in enumerate(plan.items(), 1):
         print(f"\n[{number}/{len(plan)}] {path.stem}", flush=True)
@@ -242,4 +251,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    if sys.getfilesystemencoding() != "utf-8":  # a locale whose names fit in no notebook
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.argv])
     sys.exit(main())

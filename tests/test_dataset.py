@@ -10,7 +10,7 @@ from PIL import Image
 from eva_helpers.catalogue import load_catalogue, read_pair
 from eva_helpers.data import dataset
 from eva_helpers.data.dataset import MAPS, CompositeDataset, PairDataset, quadrant
-from eva_helpers.data.loaders import channel_statistics, fixed_sample, make_loader
+from eva_helpers.data.loaders import channel_statistics, fixed_sample, make_loader, set_epoch
 from eva_helpers.files import InputError, read_json, write_json
 
 
@@ -289,3 +289,49 @@ def test_true_pairs_keep_to_the_split(with_pairs, tiny):
 def test_no_pairs_is_an_error(tiny):
     with pytest.raises(InputError, match="no true pairs"):
         PairDataset(tiny)
+
+
+def test_plain_composites(tiny):
+    """Smooth objects before walls, which have no depth label, or before backgrounds."""
+    pairs = CompositeDataset(tiny, size=64, plain=1.0)
+    samples = [pairs[number] for number in range(40)]
+    again = CompositeDataset(tiny, size=64, plain=1.0)[7]
+    assert all(torch.equal(samples[7][name], again[name]) for name in MAPS)
+    labelled = [bool(sample["depth"].any()) for sample in samples]
+    assert 8 < sum(labelled) < 25
+    for sample, has_label in zip(samples, labelled, strict=True):
+        change = (sample["image"] - sample["background"]).abs().amax(0)
+        inside = sample["mask"][0] > 0.9
+        assert inside.any() and change[sample["mask"][0] == 0].max() == 0
+        assert change[inside].median() > 0.03
+        walls = sample["background"].diff(dim=2).abs().mean()
+        assert has_label or walls < 0.02
+
+
+def test_plain_composites_may_be_empty(tiny):
+    pairs = CompositeDataset(tiny, size=32, plain=1.0, empty=1.0)
+    assert not any(pairs[number]["mask"].any() for number in range(5))
+
+
+@pytest.mark.filterwarnings("ignore:.*no depth labels")
+def test_a_scene_without_depth_has_none_with_objects_either(tmp_path):
+    folder = write_catalogue(tmp_path / "catalogue")
+    listing = read_json(folder / "catalogue.json")
+    listing["scenes"][0]["depth"] = None
+    write_json(folder / "catalogue.json", listing)
+    pairs = CompositeDataset(load_catalogue(folder), size=48, variety=1.0, positions=3)
+    for index in range(0, len(pairs), 5):
+        sample = pairs[index]
+        assert sample["depth"].any() == (pairs.where(index)[0] > 0)
+        assert sample["mask"].max() > 0.5
+
+
+def test_the_order_follows_from_seed_and_epoch(tiny):
+    pairs = CompositeDataset(tiny, size=32, positions=1)
+    loaders = [make_loader(pairs, 4, samples=8, seed=seed) for seed in (1, 1, 2)]
+    first, same, other = ([list(loader.sampler) for _ in range(3)] for loader in loaders)
+    assert first == same != other and len({tuple(order) for order in first}) == 3
+    set_epoch(loaders[1], 1)
+    assert list(loaders[1].sampler) == first[1]
+    everything = make_loader(pairs, 4, shuffle=True)
+    assert sorted(everything.sampler) == list(range(len(pairs)))

@@ -1,5 +1,6 @@
 """Uses of mask and depth: what each does to the pixels it should and should not touch."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -54,6 +55,17 @@ def test_the_object_does_not_bleed(scene):
     image[:] = 60
     image[mask == 1] = 250
     assert effects.portrait(image, mask, depth)[mask == 0].max() < 90
+
+
+def test_large_photos_are_blurred_as_small_ones_are(scene, monkeypatch):
+    """Filling and blurring 12 megapixels took a minute."""
+    image, mask, depth = (cv2.GaussianBlur(array, (0, 0), 2) for array in scene)
+    large = [cv2.resize(array, (200, 160)) for array in (image, mask, depth)]
+    exact = effects.portrait(*large)
+    monkeypatch.setattr(effects, "BLURRED", 100)
+    made = effects.portrait(*large)
+    assert np.array_equal(made[large[1] == 1], large[0][large[1] == 1])
+    assert np.abs(made.astype(int) - exact).mean() < 2
 
 
 def test_without_an_object_the_nearest_is_sharp(scene):

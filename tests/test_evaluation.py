@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from conftest import write_catalogue
 
 from eva_helpers.data.dataset import quadrant
 from eva_helpers.data.loaders import fixed_sample, make_loader
@@ -12,6 +13,7 @@ from eva_helpers.evaluation import cli, report
 from eva_helpers.evaluation.baselines import BACKGROUND, NETWORK, SUBTRACTION, background_depth
 from eva_helpers.evaluation.original import OriginalNet, original_loss
 from eva_helpers.evaluation.robustness import CONDITIONS, exposure, shadow, shift
+from eva_helpers.files import read_json, write_json
 from eva_helpers.model.profile import parameters, receptive_field
 from eva_helpers.model.weights import load_weights
 
@@ -168,3 +170,20 @@ def test_robustness_follows_the_level(tiny, weights):
         assert len(part[NETWORK]) == len(part["levels"])
     simple = card["noise"]["subtraction, best threshold"]
     assert simple[0] > simple[-1]
+
+
+@pytest.mark.filterwarnings("ignore:.*no depth labels")
+def test_a_report_without_depth_labels_is_one_of_masks(tmp_path, weights, capsys):
+    folder = write_catalogue(tmp_path / "catalogue")
+    listing = read_json(folder / "catalogue.json")
+    for scene in listing["scenes"]:
+        scene["depth"] = None
+    write_json(folder / "catalogue.json", listing)
+    out = tmp_path / "out"
+    options = ["--catalogue", folder, "--weights", weights, "--sizes", 32, "--samples", 6]
+    assert cli.main([str(option) for option in (*options, "--out", out)]) == 0
+    text = (out / "evaluation.json").read_text(encoding="utf-8")
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert "mask_iou" in text and "depth_" not in text
+    printed = capsys.readouterr().out
+    assert "mask_iou" in printed and "depth_rmse" not in printed and "NaN" not in printed

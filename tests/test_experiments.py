@@ -106,18 +106,18 @@ def test_training_the_shipped_weights_resumes(command, tmp_path):
     assert card["trained_on"]["views"] == 210 and card["commit"]
     assert "unseen background, unseen object" in card["test_scores"]["quadrants"]["64 px"]
     (out / "commit.txt").write_text("an older one\n")
-    again = command(*smoke)
+    again = command(*smoke, "--weighting", tuned)
     later = read_json(out / "small.json")
     assert later["commit"] == "an older one" and later["evaluated_at"] == card["evaluated_at"]
     assert again.returncode == 0 and "resumed" in again.stdout
     assert again.stdout.count("epoch   1/1") == 0, "nothing is trained twice"
     assert net.config.sized
-    assert [stage["name"] for stage in card["stages"]] == ["64px", "mixed", "sized"]
+    assert [stage["name"] for stage in card["stages"]] == ["64px", "mixed", "sized", "plain"]
 
 
 @pytest.fixture
 def shipped(tmp_path, weights, monkeypatch):
-    """Shipped weights that have had two of three stages."""
+    """Shipped weights that have had two of four stages."""
     path = tmp_path / "shipped.safetensors"
     shutil.copy(weights, path)
     had = {"stages": [{"name": "64px"}, {"name": "mixed"}], "minutes": 50, "commit": "before"}
@@ -135,13 +135,13 @@ def test_the_shipped_weights_are_trained_further(tmp_path, weights, shipped, cap
         card = read_json(out / "shipped.json")
         assert "stage mixed" not in capfd.readouterr().out
         assert (out / "sized").is_dir() and not (out / "mixed").exists()
-        assert card["minutes"] >= 50 and len(card["stages"]) == 3
+        assert card["minutes"] >= 50 and len(card["stages"]) == 4
         assert card["commit"].startswith("before, stage sized ")
         assert load_weights(shipped).config == replace(load_weights(weights).config, sized=True)
     assert train_shipped.main(["--profile", "smoke", "--out", str(out)]) == 2
     assert "begun with --further" in capfd.readouterr().err
     assert train_shipped.main([*further[:-1], str(tmp_path / "another")]) == 2
-    assert "has had all 3 stages" in capfd.readouterr().err
+    assert "has had all 4 stages" in capfd.readouterr().err
     assert not (tmp_path / "another").exists()
 
 

@@ -1,7 +1,11 @@
 import io
+import sys
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from eva_helpers import images
@@ -98,3 +102,72 @@ def test_a_failed_write_leaves_no_file(tmp_path):
     with pytest.raises(InputError, match="no_such_folder"):
         images.write_png(tmp_path / "no_such_folder" / "a.png", np.zeros((4, 4), np.uint8))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+@pytest.mark.parametrize("end", ["png", "tif"])
+def test_colours_of_more_than_8_bits_are_scaled_not_cut(tmp_path, picture, bits, end):
+    stored = (picture / picture.max() * (2**bits - 1)).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / f"a.{end}"), stored[..., ::-1])
+    read = images.read_rgb(tmp_path / f"a.{end}")
+    assert read.dtype == np.uint8
+    assert np.abs(read - picture / picture.max() * 255).max() <= 1
+
+
+def test_both_photos_of_a_pair_get_one_white(tmp_path, picture):
+    for name, level in (("bright", 4095), ("dark", 900)):
+        images.write_png(
+            tmp_path / f"{name}.png", (picture[..., 0] / 255 * level).astype(np.uint16)
+        )
+    pair = [images.open_picture(tmp_path / f"{name}.png") for name in ("bright", "dark")]
+    white = images.white_level(*pair)
+    assert white == 4095 and images.white_level(Image.fromarray(picture)) is None
+    bright, dark = (images.to_rgb(each, white).astype(float) for each in pair)
+    assert np.abs(dark - bright * 900 / 4095).max() <= 1.5
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_of_deep_colours(tmp_path, picture, orientation):
+    stored = picture.astype(np.uint16) * 257
+    extra = [(0x0112, "H", 1, orientation, True)]
+    tifffile.imwrite(tmp_path / "deep.tif", stored, photometric="rgb", extratags=extra)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
+    expected = images.read_rgb(tmp_path / "a.png")
+    assert np.array_equal(images.read_rgb(tmp_path / "deep.tif"), expected)
+
+
+def test_truncated_deep_colours_are_noticed(tmp_path, picture):
+    cv2.imwrite(str(tmp_path / "a.png"), picture.astype(np.uint16) * 257)
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:4000])
+    with pytest.raises(InputError, match=r"a\.png is damaged"):
+        images.read_rgb(tmp_path / "a.png")
+
+
+def test_heic_needs_its_package(tmp_path, monkeypatch):
+    path = tmp_path / "photo.jpg"  # phones' HEIC files are often renamed
+    path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(InputError, match="pip install pillow-heif"):
+        images.read_rgb(path)
+    registered = []
+    module = SimpleNamespace(register_heif_opener=lambda: registered.append(1))
+    monkeypatch.setitem(sys.modules, "pillow_heif", module)
+    with pytest.raises(InputError, match="not a picture"):
+        images.read_rgb(path)
+    assert registered == [1]
+
+
+def test_pictures_are_known_by_their_names(tmp_path):
+    for name in ("b.JPG", "a.jfif", "._a.jpg", "c.json", "d.HEIC", "e.mpo", "notes"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "folder.png").mkdir()
+    names = [path.name for path in images.picture_files(tmp_path)]
+    assert names == ["a.jfif", "b.JPG", "d.HEIC", "e.mpo"]
+
+
+def test_a_map_that_16_bits_cannot_hold_is_refused(tmp_path):
+    Image.fromarray(np.full((40, 40), 0.5, np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=r"a\.tif holds float32"):
+        images.read_map(tmp_path / "a.tif")

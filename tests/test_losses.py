@@ -196,3 +196,37 @@ def test_ssim_first_used_in_inference_can_be_trained_with():
     depth = maps[0].requires_grad_()
     losses.depth_ssim(depth, maps[1].detach()).backward()
     assert depth.grad.isfinite().all()
+
+
+def test_depth_terms_are_means_over_the_labelled_samples(truth):
+    torch.manual_seed(2)
+    depth = torch.rand_like(truth).requires_grad_()
+    mask = torch.zeros_like(truth)
+    unlabelled = truth.clone()
+    unlabelled[1] = 0
+    mixed = losses.raw_terms(mask, depth, {"mask": mask, "depth": unlabelled})
+    kept = losses.raw_terms(mask, depth[::2], {"mask": mask, "depth": truth[::2]})
+    assert all(torch.equal(mixed[name], kept[name]) for name in ("ssim", "edge", "l1", "ssi"))
+    (gradient,) = torch.autograd.grad(mixed["l1"], depth)
+    assert gradient[0].any() and not gradient[1].any()
+
+
+@pytest.mark.parametrize("balance", losses.BALANCES)
+def test_without_labels_the_loss_is_that_of_the_mask(truth, balance):
+    mask_logits = torch.randn_like(truth).requires_grad_()
+    depth = torch.rand_like(truth).requires_grad_()
+    batch = {"mask": (truth > 0.5).float(), "depth": torch.zeros_like(truth)}
+    terms = losses.raw_terms(mask_logits, depth, batch)
+    loss = losses.Balance(balance)(terms, losses.LossWeights(mask=1.0, depth=1.0))
+    assert loss.item() == pytest.approx((terms["mask"] + terms["dice"]).item())
+    loss.backward()
+    assert mask_logits.grad.any() and depth.grad is None
+
+
+def test_what_a_weighting_trains():
+    fixed = losses.Balance()
+    assert fixed.tasks(losses.LossWeights()) == {"mask", "depth"}
+    assert fixed.tasks(losses.LossWeights(depth=0.0)) == {"mask"}
+    assert fixed.tasks(losses.LossWeights(ssim=0, edge=0, l1=0)) == {"mask"}
+    assert fixed.tasks(losses.LossWeights(mask=0.0)) == {"depth"}
+    assert losses.Balance("geometric").tasks(losses.LossWeights(depth=0.0)) == {"mask", "depth"}

@@ -7,6 +7,7 @@ from torchmetrics.regression import PearsonCorrCoef
 
 from eva_helpers.evaluation import baselines, metrics
 from eva_helpers.evaluation.scoring import evaluate, interval, summary
+from eva_helpers.files import InputError
 
 
 def boxes(*corners):
@@ -125,7 +126,7 @@ def test_best_threshold_lies_between_noise_and_object():
 def test_summary_is_the_mean_of_what_has_a_value():
     rows = {"a": np.array([1.0, np.nan, 0.25]), "b": np.array([np.nan] * 3)}
     result = summary(rows | {"size": np.array([0.1, 0.2, 0.3], np.float32)})
-    assert result["a"] == 0.625 and np.isnan(result["b"]) and result["size"] == 0.2
+    assert result["a"] == 0.625 and "b" not in result and result["size"] == 0.2
     assert summary(evaluate(baselines.subtraction(0.1, 0.4), [batch()], 1.5))["mask_iou"] == 1
 
 
@@ -219,3 +220,37 @@ def test_intervals_of_few_or_constant_values():
     assert interval(np.array([0.25, np.nan])) == (0.25, 0.25)
     assert interval(np.full(9, 0.5)) == (0.5, 0.5)
     assert interval(np.array([0.0, 1.0])) == (0.0, 1.0)
+
+
+def test_an_image_without_depth_label_has_no_depth_scores():
+    torch.manual_seed(0)
+    mask, truth, prediction = torch.rand(3, 4, 1, 32, 32)
+    truth[2:] = 0
+    batch = {"background": torch.rand(4, 3, 32, 32), "image": torch.rand(4, 3, 32, 32)}
+    batch |= {"mask": mask, "depth": truth}
+
+    def means(part):
+        method = lambda background, image: (mask[part], prediction[part])  # noqa: E731
+        batches = [{name: value[part] for name, value in batch.items()}]
+        return summary(evaluate(method, batches, 1.5, full=True))
+
+    everything, labelled, none = (means(part) for part in (slice(4), slice(2), slice(2, 4)))
+    for name in labelled:
+        if name.startswith("depth"):
+            assert everything[name] == labelled[name] and name not in none
+    assert none["mask_iou"] == 1 and "depth_rmse_std" in labelled
+    batches = [{"depth": truth[:1]}, {"depth": truth[1:]}]
+    assert baselines.mean_depth(batches) == pytest.approx(truth[:2].mean().item())
+    assert baselines.mean_depth([{"depth": truth[2:]}]) == 0
+
+
+@pytest.mark.parametrize("name", ["image", "depth"])
+def test_values_that_are_not_finite_are_named(name):
+    batch = {key: torch.rand(3, 3, 32, 32) for key in ("background", "image")}
+    batch |= {key: torch.rand(3, 1, 32, 32) for key in ("mask", "depth")}
+    good = {key: value.clone() for key, value in batch.items()}
+    batch[name][1, 0, 2, 2] = torch.inf
+    with pytest.raises(InputError, match=f"{name} of sample 1"):
+        evaluate(lambda background, image: (good["mask"], good["depth"]), [good, batch], 1.5)
+    with pytest.raises(InputError, match="predictions"):
+        evaluate(lambda background, image: (good["mask"], good["depth"] / 0), [good], 1.5)

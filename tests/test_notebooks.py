@@ -1,24 +1,29 @@
 """The series: how each notebook is built, and that it runs - alone, from anywhere, unattended."""
 
+import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 
 import nbformat
 import papermill
+import parameters
 import pytest
 import run as runner
 
 from eva_helpers import catalogue, paths
+from eva_helpers.files import InputError
 
 FOLDER = paths.ROOT / "notebooks"
 GALLERY = paths.ROOT / "assets" / "gallery"
 
 PATHS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
 BOOKS = {path.stem: nbformat.read(path, as_version=4) for path in PATHS}
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}  # a locale
 EACH = pytest.mark.parametrize("name", BOOKS)
 
 
@@ -110,12 +115,13 @@ def test_one_public_address():
 
 @pytest.mark.notebook
 def test_the_series_runs_with_smoke_values(tmp_path):
+    """From another folder, under a locale that is not UTF-8, into a relative folder."""
     command = [sys.executable, str(FOLDER / "run.py"), "--profile", "smoke"]
-    command += ["--name", "smoke", "--out", str(tmp_path)]
-    env = os.environ | {"EVA_REPO_URL": "nowhere"}
+    command += ["--name", "smoke", "--out", "my r\N{LATIN SMALL LETTER U WITH DIAERESIS}ns"]
+    env = os.environ | {"EVA_REPO_URL": "nowhere"} | ASCII
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    folder = tmp_path / "smoke"
+    folder = tmp_path / command[-1] / "smoke"
     for name in BOOKS:
         assert (folder / f"{name}.ipynb").is_file()
         assert (folder / f"{name}.html").stat().st_size > 10_000
@@ -199,18 +205,109 @@ def test_profiles_name_only_parameters_that_exist(tmp_path):
     assert set().union(*runner.PROFILES.values()) <= BOOKS.keys()
 
 
-def test_given_values_win_and_keep_their_type(tmp_path):
-    given = [["LR", "1"], ["SEED", "7"], ["CATALOGUE", "my/folder"], ["RESUME", "True"]]
-    values = runner.parse(given)
-    assert values == {"LR": 1, "SEED": 7, "CATALOGUE": "my/folder", "RESUME": True}
-    plan = runner.parameters(PATHS, "smoke", {"EPOCHS": 5}, tmp_path)
-    assert plan[FOLDER / "04_weighted_loss_training.ipynb"]["EPOCHS"] == 5
+def planned(tmp_path, given, only=("04", "05", "06")):
+    """The values that the notebooks get, all together."""
+    plan = runner.parameters(runner.notebooks(list(only)), "smoke", given, tmp_path)
+    return {name: value for values in plan.values() for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    "name, typed, value",
+    [
+        ("EPOCHS", "2.0", 2),
+        ("EPOCHS", "1e1", 10),
+        ("LR", "1", 1.0),
+        ("RESUME", "no", False),
+        ("RESUME", "True", True),
+        ("WORKERS", "-1", -1),
+        ("DEPTH_WEIGHT", "0", 0.0),
+        ("CATALOGUE", "pets+places", "pets+places"),
+        ("CATALOGUE", "", ""),
+        ("BALANCE", "geometric", "geometric"),
+    ],
+)
+def test_given_values_win_and_get_the_declared_type(name, typed, value, tmp_path):
+    given = planned(tmp_path, runner.parse([[name, typed]]))[name]
+    assert given == value and type(given) is type(value)
+
+
+@pytest.mark.parametrize("name, value, expected", [
+    ("EPOCHS", "ten", "a whole number of at least 1"),
+    ("EPOCHS", "0", "at least 1"),
+    ("EPOCHS", 2.5, "a whole number"),
+    ("EPOCHS", True, "a whole number"),
+    ("EPOCHS", [3], "a whole number"),
+    ("EPOCHS", 10**400, "a whole number"),
+    ("SEED", "-1", "from 0 to 4294967295"),
+    ("SIZE", "16", "at least 32"),
+    ("LR", "-1e-3", "at least 1e-08"),
+    ("LR", "nan", "a number"),
+    ("LR", "inf", "a number"),
+    ("VARIETY", "1.5", "from 0 to 1"),
+    ("RESUME", "perhaps", "True or False"),
+    ("BALANCE", "equal", "one of fixed, uncertainty, geometric"),
+    ("CATALOGUE", {"a": 1}, "text"),
+    ("CATALOGUE", None, "text"),
+    ("CATALOGUE", "nowhere", "no folder"),
+    ("WEIGHTS", "nowhere", "no file"),
+])  # fmt: skip
+def test_other_values_are_refused(name, value, expected, tmp_path):
+    with pytest.raises(InputError, match=rf"^{name} is [^\n]*{re.escape(expected)}"):
+        planned(tmp_path, {name: value})
+
+
+def test_the_commands_refuse_before_anything_is_made(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.json").write_text('{"EPOCHS": [3]}', encoding="utf-8")
+    (tmp_path / "file").touch()
+    for typed in (
+        ["-p", "LR", "-1e-3"], ["--parameter", "SEED", "-1"], ["-p", "CATALOGUE", "nowhere"],
+        ["-f", "bad.json"], ["--name", "../x"], ["--out", "file/sub"], ["-p", "RUN_DIR", "file/x"],
+    ):  # fmt: skip
+        assert runner.main(["--profile", "smoke", "--out", "runs", *typed]) == 2, typed
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.json", "file"]
+
+
+def test_paths_mean_what_they_mean_where_they_were_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for folder in ("my catalogue", "2025", "2025.10"):
+        (tmp_path / folder).mkdir()
+        assert planned(tmp_path, {"CATALOGUE": folder})["CATALOGUE"] == str(tmp_path / folder)
+    (tmp_path / "mine.safetensors").touch()
+    for typed in ("mine.safetensors", "./mine.safetensors", "~/mine.safetensors"):
+        made = planned(tmp_path, {"WEIGHTS": typed})["WEIGHTS"]
+        assert made == str(tmp_path / "mine.safetensors")
+    assert planned(tmp_path, {"RUN_DIR": "new"})["RUN_DIR"] == str(tmp_path / "new")
+    models = (planned(tmp_path, {"DEPTH_MODEL": m}, ["00"])["DEPTH_MODEL"] for m in ("a/b", "2025"))
+    assert list(models) == ["a/b", str(tmp_path / "2025")]
+
+
+@EACH
+def test_what_the_notebooks_declare_is_allowed(name):
+    for parameter in parameters.declared(FOLDER / f"{name}.ipynb").values():
+        default = ast.literal_eval(parameter["default"])
+        assert parameters.converted(parameter, default) == default
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize("typed", [[], ["-C", str(paths.ROOT)]])
+def test_make_runs_the_commands_where_it_was_typed(typed, tmp_path):
+    """Also a name with a blank, and from another folder."""
+    folder = tmp_path if typed else paths.ROOT
+    command = ["make", *typed, "-n", "run", "NAME=my run", "PARAMS=-p CATALOGUE 'my photos'"]
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | {"PWD": str(folder)}, capture_output=True, text=True
+    )
+    assert f'cd "{folder}" && ' in done.stdout and '--name "my run"' in done.stdout
 
 
 @pytest.mark.notebook
 def test_a_failing_notebook_fails_the_run(tmp_path, capsys):
     command = ["--profile", "smoke", "--only", "01", "--out", str(tmp_path)]
-    status = runner.main([*command, "-p", "CATALOGUE", "does/not/exist"])
+    (tmp_path / "no photos").mkdir()
+    status = runner.main([*command, "-p", "CATALOGUE", str(tmp_path / "no photos")])
     message = capsys.readouterr().err
     assert status == 1 and "01_data_exploration" in message and "InputError" in message
     assert list(tmp_path.glob("*/01_data_exploration.html")), (
@@ -227,7 +324,7 @@ def test_parameters_come_from_a_file_too(tmp_path, capsys):
     path = tmp_path / "weights.json"
     path.write_text('{"MASK_WEIGHT": 0.5, "EPOCHS": 3}')
     values = runner.from_file(str(path)) | runner.parse([["EPOCHS", "4"]])
-    assert values == {"MASK_WEIGHT": 0.5, "EPOCHS": 4}
+    assert values == {"MASK_WEIGHT": 0.5, "EPOCHS": "4"}
     for text in ("nonsense", "[1]"):
         path.write_text(text)
         command = ["--profile", "smoke", "--out", str(tmp_path / "out"), "-f", str(path)]

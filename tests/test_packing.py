@@ -1,6 +1,7 @@
 """Packs: what they hold, and that they notice changed files and continue after a kill."""
 
 import json
+import math
 import os
 from types import SimpleNamespace
 
@@ -9,12 +10,14 @@ import pytest
 import torch
 from test_writing import contents, kill_when, start
 
-from eva_helpers.data import MAPS, CompositeDataset
+from eva_helpers.data import MAPS, CompositeDataset, make_loader, set_epoch
 from eva_helpers.files import InputError
+from eva_helpers.model import MaskDepthNet, ModelConfig
 from eva_helpers.storage import packing
 from eva_helpers.storage.folders import FolderDataset
 from eva_helpers.storage.packing import PackedDataset, pack
 from eva_helpers.storage.writing import write_composites
+from eva_helpers.training import Trainer, TrainingConfig
 
 
 @pytest.fixture
@@ -61,11 +64,40 @@ def test_batches_shuffle_and_cover_everything(written, tmp_path):
     assert sorted(drawn) == sorted(stored) and drawn != stored
 
 
+def test_a_pack_trains(written, tmp_path):
+    """Accelerate rebuilds the loader, and every epoch has its own order."""
+    packed = pack(written, tmp_path / "pack")
+    loader = packed.batches(10, seed=1)
+    net = MaskDepthNet(ModelConfig(widths=(8,) * 5, blocks=(1,) * 5, decoder=(8,) * 4, detail=4))
+    options = {"z_near": 1.5, "say": lambda line: None}
+    config = TrainingConfig(epochs=2)
+    held = make_loader(packed, 30)
+    rows = Trainer(net, loader, held, tmp_path / "run", config, **options).fit()
+    assert [math.isfinite(row["loss"]) for row in rows] == [True, True]
+    again = packed.batches(10, seed=1)
+    orders = [torch.cat([batch["image"] for batch in each]) for each in (again, again)]
+    assert not torch.equal(*orders)
+    set_epoch(again, 0)
+    assert torch.equal(orders[0], torch.cat([batch["image"] for batch in again]))
+    samples = make_loader(packed, 10, shuffle=True, seed=1)
+    assert len(next(iter(samples))["image"]) == 10
+
+
 def test_a_stale_pack_is_noticed(written, tmp_path):
     pack(written, tmp_path / "pack")
     os.utime(tmp_path / "files/fg_bg_mask/fg_bg_mask_4.png", ns=(1, 1))
     with pytest.raises(InputError, match="stale"):
         pack(written, tmp_path / "pack")
+
+
+def test_a_pack_read_in_another_way_is_noticed(written, tmp_path):
+    pack(written, tmp_path / "pack")
+    rows = (tmp_path / "files/manifest.csv").read_text().splitlines()
+    other = FolderDataset(tmp_path / "files", size=32, near_is_dark=False)
+    (tmp_path / "files/manifest.csv").write_text("\n".join([*rows[:2], rows[4], *rows[3:]]))
+    for composites in (other, FolderDataset(tmp_path / "files", size=32)):
+        with pytest.raises(InputError, match="stale"):
+            pack(composites, tmp_path / "pack")
 
 
 def test_an_unfinished_pack_is_no_pack(tmp_path):

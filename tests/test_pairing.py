@@ -25,9 +25,11 @@ def with_object(photo: np.ndarray) -> np.ndarray:
     return image
 
 
-def moved(photo: np.ndarray, x: float = 0, y: float = 0, angle: float = 0) -> np.ndarray:
+def moved(
+    photo: np.ndarray, x: float = 0, y: float = 0, angle: float = 0, zoom: float = 1
+) -> np.ndarray:
     height, width = photo.shape[:2]
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1.0)
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, zoom)
     matrix[:, 2] += x, y
     return cv2.warpAffine(photo, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101)
 
@@ -64,6 +66,31 @@ def test_a_rotation_is_measured_and_named(angle):
     assert "camera moved" in check.verdict
 
 
+@pytest.mark.parametrize("zoom", [0.88, 0.91, 0.97, 1.03, 1.09, 1.14])
+def test_a_zoom_is_measured_named_and_undone(zoom):
+    image = with_object(place(2))
+    background = moved(place(2), 6, -5, 2, zoom)
+    check = check_pair(background, image)
+    assert check.zoom == pytest.approx(1 / zoom, abs=0.008)
+    assert f"zoom {check.zoom:.2f}" in check.verdict and "align" in check.verdict
+    change = np.abs(align_background(background, check, image).astype(int) - image)
+    assert change[50:-50, 50:140].mean() < 8
+
+
+def test_a_zoom_alone_is_a_problem_from_three_per_cent_on():
+    image = with_object(place(2))
+    assert "zoom" in check_pair(moved(place(2), zoom=1.03), image).verdict
+    assert check_pair(moved(place(2), zoom=1.01), image).problems == []
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_turned_photo_is_named(turns):
+    photo = place(2, 240, 240)
+    check = check_pair(np.rot90(photo, turns).copy(), with_object(photo))
+    degrees = "180" if turns == 2 else "90"
+    assert f"turned by {degrees} degrees" in check.verdict and "EXIF" in check.verdict
+
+
 @pytest.mark.parametrize("gain, way", [(0.75, "darker"), (1.25, "brighter")])
 def test_another_exposure_is_measured_and_named(gain, way):
     photo = (place(3) * 0.8).astype(np.uint8)
@@ -84,6 +111,60 @@ def test_another_place_is_recognised():
         check = check_pair(place(seed), with_object(place(seed + 50)))
         assert "another place" in check.verdict and "right background" in check.verdict
         assert len(check.problems) == 1
+
+
+def wall(colour: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """A plain wall with shading and noise."""
+    shading = np.linspace(1.05, 0.92, 240)[:, None, None] * np.linspace(0.97, 1.03, 320)[:, None]
+    photo = shading * colour + np.random.default_rng(seed).normal(0, 2, (240, 320, 3))
+    return photo.clip(0, 255).astype(np.uint8)
+
+
+GREY, LIGHT, BLUE = (120, 120, 120), (160, 160, 160), (110, 130, 150)
+
+
+@pytest.mark.parametrize("colour", [GREY, (40, 160, 60), (235, 235, 235), (20, 20, 20)])
+@pytest.mark.parametrize("size", [(45, 60), (110, 100)])
+def test_an_object_before_a_plain_wall_is_a_good_pair(colour, size):
+    background = wall(colour)
+    for shade in (5, 200, 250):
+        image = wall(colour, 1)
+        cv2.ellipse(image, (160, 130), size, 0, 0, 360, (shade, shade, 90), -1)
+        check = check_pair(background, image)
+        assert check.problems == [] and check.gain == (1, 1, 1)
+
+
+@pytest.mark.parametrize("other", [LIGHT, BLUE, (60, 60, 60)])
+def test_another_wall_is_another_place(other):
+    assert "another place" in check_pair(wall(GREY), with_object(wall(other, 1))).verdict
+
+
+def test_a_wall_and_a_textured_place_are_different_places():
+    for pair in ((wall(GREY), with_object(place(0))), (place(0), with_object(wall(GREY)))):
+        assert "another place" in check_pair(*pair).verdict
+
+
+def test_a_wall_exposed_differently_is_the_same_place():
+    check = check_pair(wall(GREY), with_object(wall((98, 98, 98), 1)))
+    assert "18% darker" in check.verdict and "another place" not in check.verdict
+
+
+@pytest.mark.parametrize("edge", [106, 213])  # a third and two thirds of the frame
+def test_a_large_object_takes_no_part_in_the_alignment(edge):
+    image = place(5)
+    image[:, :edge] = 255 - place(60)[:, :edge] // 3
+    good = check_pair(place(5), image)
+    assert good.problems == [] and good.gain == pytest.approx((1, 1, 1), abs=0.02)
+    background = (moved(place(5), 8, 4) * 0.8).astype(np.uint8)
+    check = check_pair(background, image)
+    assert check.gain == pytest.approx((1.25, 1.25, 1.25), abs=0.05)
+    assert check.shift == pytest.approx(np.hypot(8, 4) / 320, abs=0.003)
+
+
+def test_alignment_leaves_another_place_alone():
+    background, image = place(7), with_object(place(57))
+    back = align_background(background, check_pair(background, image), image)
+    assert np.array_equal(back, background)
 
 
 def test_alignment_restores_the_background():
@@ -125,3 +206,14 @@ def test_any_size_and_blank_photos(shape):
     assert np.array_equal(align_background(blank, check, blank), blank)
     dark = check_pair(np.zeros_like(blank), blank)
     assert np.isfinite(dark.move).all() and np.isfinite(dark.gain).all()
+
+
+def test_the_kinds_of_the_experiment_are_pairs_and_repeat():
+    from experiments.pair_kinds import KINDS
+
+    for name in ("wall, large object", "rectangles, zoom", "wrong: another wall"):
+        kind, _ = KINDS[name]
+        background, image, mask = kind(np.random.default_rng(3))
+        assert background.shape == image.shape == (*mask.shape, 3)
+        assert background.dtype == image.dtype == np.uint8 and 0.02 < mask.mean() < 0.7
+        assert np.array_equal(image, kind(np.random.default_rng(3))[1])

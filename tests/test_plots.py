@@ -49,6 +49,15 @@ def test_cases_share_the_depth_scale_and_show_the_signed_error():
     assert error.get_clim() == pytest.approx((-top / 2, top / 2))
 
 
+def test_large_pictures_are_reduced_before_they_are_drawn():
+    photo = np.zeros((600, 1200, 3), np.uint8)
+    found = photo[..., 0] == 0
+    axes = plots.panels(photo, photo, found, found.astype(np.float64), pyplot=False).axes
+    assert {ax.images[0].get_array().shape[:2] for ax in axes} == {(400, 800)}
+    assert axes[0].images[0].get_array().dtype == np.uint8
+    assert plt.get_fignums() == [], "without pyplot nothing holds the figure"
+
+
 def test_a_contact_sheet_leaves_the_rest_empty():
     axes = plots.tiles([sample()["image"]] * 5, columns=3, titles=["a", "b"]).axes
     assert [ax.get_title() for ax in axes] == ["a", "b", "", "", "", ""]

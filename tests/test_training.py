@@ -1,26 +1,44 @@
 import json
+import math
+from dataclasses import replace
 
 import pytest
 import torch
-from conftest import TINY
+from conftest import TINY, write_catalogue
 
-import eva_helpers
-from eva_helpers import training
+from eva_helpers import plots, training
+from eva_helpers.catalogue import load_catalogue
 from eva_helpers.data import CompositeDataset, fixed_sample, make_loader
-from eva_helpers.files import InputError
+from eva_helpers.files import InputError, read_json, write_json
 from eva_helpers.losses import LossWeights
 from eva_helpers.model import MaskDepthNet, inference, load_weights
 
 
-def make(tiny, folder, epochs=2, balance="fixed", samples=32, **options):
-    pairs = CompositeDataset(tiny, size=32, augment=True, strength=0.5)
-    train = make_loader(pairs, 8, samples=samples, seed=0)
-    held_out = CompositeDataset(tiny, "validation", "validation", size=32)
+def make(
+    tiny,
+    folder,
+    epochs=2,
+    balance="fixed",
+    samples=32,
+    batch=8,
+    seed=0,
+    data=None,
+    model=None,
+    catalogue=None,
+    minutes=0.0,
+    lr=3e-3,
+    **options,
+):
+    catalogue = catalogue or tiny
+    pairs = CompositeDataset(catalogue, size=32, augment=True, **{"strength": 0.5} | (data or {}))
+    train = make_loader(pairs, batch, samples=samples, seed=seed)
+    held_out = CompositeDataset(catalogue, "validation", "validation", size=32)
     validation = make_loader(fixed_sample(held_out, 8), 8)
-    config = training.TrainingConfig(epochs=epochs, balance=balance)
+    config = training.TrainingConfig(epochs=epochs, balance=balance, minutes=minutes, lr=lr)
     options = {"z_near": tiny.z_near, "say": lambda line: None} | options
     torch.manual_seed(0)
-    return training.Trainer(MaskDepthNet(TINY), train, validation, folder, config, **options)
+    net = MaskDepthNet(replace(TINY, **(model or {})))
+    return training.Trainer(net, train, validation, folder, config, **options)
 
 
 def test_an_epoch_leaves_a_record_and_weights(tiny, tmp_path):
@@ -70,42 +88,6 @@ def test_steps_are_reported_while_they_happen(tiny, tmp_path):
     assert sum(loss for _, loss in seen[4:]) / 4 == pytest.approx(history[1]["loss"])
 
 
-def test_resume_continues_where_it_stopped(tiny, tmp_path):
-    whole = make(tiny, tmp_path / "whole", epochs=3).fit()
-    first = make(tiny, tmp_path / "parts", epochs=3)
-    first.run_epoch()
-    first.run_epoch()
-    second = make(tiny, tmp_path / "parts", epochs=3, resume=True)
-    assert second.epoch == 2 and second.best == pytest.approx(first.best)
-    history = second.fit()
-    assert [row["epoch"] for row in history] == [1, 2, 3]
-    assert history[-1]["mask"] == pytest.approx(whole[-1]["mask"], rel=0.02)
-
-
-def test_an_epoch_that_was_cut_off_is_trained_again(tiny, tmp_path):
-    """Its row was written, but not its state."""
-    first = make(tiny, tmp_path / "run")
-    first.run_epoch()
-    with (tmp_path / "run/history.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(first.history[0] | {"epoch": 2, "score": 9.0}) + "\n")
-    second = make(tiny, tmp_path / "run", resume=True)
-    assert second.epoch == 1 and second.best < 9
-    second.fit()
-    text = (tmp_path / "run/history.jsonl").read_text(encoding="utf-8")
-    assert [json.loads(line)["epoch"] for line in text.splitlines()] == [1, 2]
-
-
-def test_a_run_of_version_0_1_can_be_resumed(tiny, tmp_path):
-    """Its settings are one line, without a version."""
-    make(tiny, tmp_path / "run").run_epoch()
-    path = tmp_path / "run/config.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    assert settings.pop("version") == eva_helpers.__version__
-    path.write_text(json.dumps(settings), encoding="utf-8")
-    assert len(make(tiny, tmp_path / "run", resume=True).fit()) == 2
-    assert json.loads(path.read_text(encoding="utf-8")) == settings
-
-
 def test_a_training_is_never_overwritten(tiny, tmp_path):
     make(tiny, tmp_path / "run").run_epoch()
     with pytest.raises(InputError, match="resume"):
@@ -147,9 +129,129 @@ def test_the_averaged_network_can_compute_in_full_precision(tiny, tmp_path):
     assert torch.allclose(depth, expected, atol=1e-6)
 
 
+@pytest.fixture
+def unlabelled(tmp_path):
+    """The tiny catalogue without any depth."""
+    folder = write_catalogue(tmp_path / "unlabelled")
+    listing = read_json(folder / "catalogue.json")
+    for scene in listing["scenes"]:
+        scene["depth"] = None
+        scene["ground"] = None
+    write_json(folder / "catalogue.json", listing)
+    return load_catalogue(folder)
+
+
+@pytest.mark.filterwarnings("ignore:.*no depth labels")
+@pytest.mark.parametrize("balance", ["fixed", "uncertainty", "geometric"])
+def test_without_depth_labels_the_mask_alone_counts(tiny, unlabelled, tmp_path, balance):
+    lines = []
+    options = {"catalogue": unlabelled, "balance": balance, "say": lines.append}
+    trainer = make(tiny, tmp_path / "run", **options)
+    untouched = [value.clone() for value in trainer.net.depth_decoder.parameters()]
+    for row in trainer.fit():
+        assert row["score"] == row["mask_iou"] and row["mask"] > 0
+        assert not [name for name in row if name.startswith("depth") or name in ("l1", "ssim")]
+    assert "IoU" in lines[0] and "RMSE" not in lines[0] and "ssim" not in lines[0]
+    now = trainer.net.depth_decoder.parameters()
+    assert all(torch.equal(old, new) for old, new in zip(untouched, now, strict=True))
+    plots.curves(trainer.history)
+
+
+@pytest.mark.parametrize("task", ["mask", "depth"])
+def test_what_is_not_trained_does_not_count(tiny, tmp_path, task):
+    weights = LossWeights(**{"mask": 0.0, "depth": 0.0} | {task: 1.0})
+    row = make(tiny, tmp_path / "run", epochs=1, weights=weights).run_epoch()
+    score = {"mask": row.get("mask_iou"), "depth": -row.get("depth_rmse_std", 0)}[task]
+    assert row["score"] == score
+    assert ("mask_iou" in row) == ("mask" in row) == (task == "mask")
+    assert ("depth_rmse_std" in row) == ("l1" in row) == (task == "depth")
+
+
+@pytest.mark.filterwarnings("ignore:.*no depth labels")
+def test_depth_alone_needs_labels(tiny, unlabelled, tmp_path):
+    weights = LossWeights(mask=0.0, depth=1.0)
+    trainer = make(tiny, tmp_path / "run", catalogue=unlabelled, weights=weights)
+    with pytest.raises(InputError, match="no depth labels"):
+        trainer.run_epoch()
+
+
+def spoilt(trainer, steps, name="image", value=math.nan):
+    """Let some of the trainer's batches have a value in sample 2 that is not finite."""
+    batches = list(trainer.train_loader)
+    for number in steps:
+        batches[number][name][2, 0, 3, 3] = value
+    trainer.train_loader = batches
+    return trainer
+
+
+@pytest.mark.parametrize("name", ["background", "image", "mask", "depth"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_step_whose_samples_are_not_finite_is_skipped(tiny, tmp_path, name, value):
+    lines = []
+    trainer = make(tiny, tmp_path / "run", epochs=1, say=lines.append)
+    spoilt(trainer, (1,), name, value).fit()
+    assert f"{name} of sample 2 is not finite" in lines[0] and "step 2" in lines[0]
+    for net in (trainer.net, trainer.averaged_net):
+        assert all(value.isfinite().all() for value in net.state_dict().values())
+    text = (tmp_path / "run/history.jsonl").read_text(encoding="utf-8")
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_three_such_steps_in_a_row_end_the_training(tiny, tmp_path):
+    trainer = make(tiny, tmp_path / "run")
+    spoilt(trainer, (0, 1, 3)).run_epoch()
+    kept = (tmp_path / "run/last.safetensors").read_bytes()
+    with pytest.raises(InputError, match=r"3 steps in a row.*sample 2.*smaller LR"):
+        spoilt(trainer, (0, 1)).run_epoch()
+    assert (tmp_path / "run/last.safetensors").read_bytes() == kept
+    make(tiny, tmp_path / "run", resume=True).fit()
+
+
+def test_a_loss_or_gradient_that_is_not_finite_changes_nothing(tiny, tmp_path):
+    trainer = make(tiny, tmp_path / "run", epochs=1)
+    batch = next(iter(trainer.train_loader))
+    real = trainer.losses
+    before = [value.clone() for value in trainer.net.parameters()]
+    root = {"loss": lambda loss: loss * math.inf, "gradient": lambda loss: (loss - loss).sqrt()}
+    for word, change in root.items():
+        trainer.losses = lambda batch, change=change: (change(real(batch)[0]), real(batch)[1])
+        with pytest.raises(training.NotFinite, match=word):
+            trainer.step(batch)
+    now = trainer.net.parameters()
+    assert all(torch.equal(old, new) for old, new in zip(before, now, strict=True))
+
+
+def test_a_network_that_diverged_never_becomes_the_best(tiny, tmp_path):
+    trainer = make(tiny, tmp_path / "run", epochs=4, lr=1e30)
+    with pytest.raises(InputError, match="smaller LR"):
+        trainer.fit()
+    assert len(list((tmp_path / "run").glob("state*"))) == len(trainer.history) == 0
+
+
+def test_a_limit_of_minutes_fits_the_schedule_to_the_speed(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(training.trainer, "step_speed", lambda *_: (40.0, 0.2))
+    lines = []
+    limited = make(tiny, tmp_path / "a", epochs=9, minutes=10, say=lines.append)
+    assert limited.config.epochs == 9 and len(limited.fit()) == 3
+    assert lines[0] == "trains 3 of 9 epochs in 10 minutes: 0 samples/s"
+    assert limited.optimizer.param_groups[0]["lr"] < 3e-4, "the schedule has ended"
+    again = make(tiny, tmp_path / "a", epochs=9, minutes=10, resume=True)
+    assert again.epochs == 3 and len(again.fit()) == 3
+    short = make(tiny, tmp_path / "b", epochs=9, minutes=2, say=lines.append)
+    assert len(short.fit()) == 1 and short.steps == 2 and "2 of 4 steps" in lines[-2]
+
+
+def test_a_limit_that_is_not_reached_changes_nothing(tiny, tmp_path):
+    make(tiny, tmp_path / "a", samples=16).fit()
+    make(tiny, tmp_path / "b", samples=16, minutes=60).fit()
+    for name in ("last.safetensors", "best.safetensors"):
+        one, other = ((tmp_path / run / name).read_bytes() for run in "ab")
+        assert one == other
+
+
 def test_freed_memory_is_kept_only_while_a_cpu_trains(tiny, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(training, "keep_freed_memory", lambda: calls.append(1))
+    monkeypatch.setattr(training.trainer, "keep_freed_memory", lambda: calls.append(1))
     trainer = make(tiny, tmp_path / "run", epochs=1, samples=8)
     assert not calls
     trainer.fit()

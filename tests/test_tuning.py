@@ -195,10 +195,10 @@ def test_a_failing_training_says_so_and_keeps_the_last_checkpoint(tuner):
     tuner.wait(STEPS + 2)
     pause(tuner)
     good = (tuner.trainer.folder / "best.safetensors").read_bytes()
-    real = tuner.trainer.step
-    tuner.trainer.step = lambda batch: real(batch) | {"loss": float("nan")}
+    real = tuner.trainer.losses
+    tuner.trainer.losses = lambda batch: (real(batch)[0] * float("nan"), real(batch)[1])
     tuner.start()
-    with pytest.raises(InputError, match="loss is nan"):
+    with pytest.raises(InputError, match="not finite: loss"):
         tuner.wait(50)
     assert tuner.state == "failed"
     assert (tuner.trainer.folder / "best.safetensors").read_bytes() == good
@@ -323,6 +323,12 @@ def test_the_tradeoff_of_every_weighting(conditional, examples, tiny):
     assert row["depth_rmse"] == pytest.approx(rmse, abs=0.005), "each row is of its own weighting"
     figure = plots.tradeoff(rows, rows[0])
     assert len(figure.axes[0].collections) == 2
+
+
+def test_a_tradeoff_needs_depth_labels(conditional, examples, tiny):
+    unlabelled = examples | {"depth": torch.zeros_like(examples["depth"])}
+    with pytest.raises(InputError, match="no depth labels"):
+        tuning.tradeoff(conditional, [unlabelled], tiny.z_near, [LossWeights()])
 
 
 def test_how_each_loss_responds_to_its_weight(conditional, examples):

@@ -106,6 +106,16 @@ def test_other_settings_are_refused(composites, tiny, tmp_path):
         write_composites(other, tmp_path / "out", 4)
 
 
+@pytest.mark.parametrize(
+    "option", [{"variety": 0.5}, {"true_pairs": 0.5}, {"empty": 0.5}, {"placement": "random"}]
+)
+def test_every_option_that_changes_the_files_is_recorded(composites, tiny, tmp_path, option):
+    write_composites(composites, tmp_path / "out", 4)
+    other = CompositeDataset(tiny, None, None, size=48, positions=2, seed=3, **option)
+    with pytest.raises(InputError, match=f"{next(iter(option))} .*, now"):
+        write_composites(other, tmp_path / "out", 4)
+
+
 @pytest.mark.parametrize("count", [0, -1, 145])
 def test_impossible_counts_are_refused(composites, tmp_path, count):
     with pytest.raises(InputError, match="count"):

@@ -59,11 +59,19 @@ def label_depth(
 ) -> Catalogue:
     """Label the backgrounds of catalogue `out` that have no depth yet, `batch` at a time.
 
-    Maps are stored as 16-bit inverse depth; a second call continues an interrupted one. The model
-    sees backgrounds, not composites: `data.placement.place_random` gives an object its depth.
+    Maps are stored as 16-bit inverse depth; a second call continues an interrupted one, and one
+    with another model labels all again. The model sees backgrounds, not composites:
+    `data.placement.place_random` gives an object its depth.
     """
     path = Path(out) / "catalogue.json"
     data = read_json(path, "the JSON file of a catalogue folder")
+    model = getattr(estimate, "name", {"model": "unknown"})
+    if data.get("depth_labels", model) != model:
+        for entry in data["scenes"]:
+            entry["depth"] = None
+        write_json(path, data)
+        for entry in data["scenes"]:
+            (path.parent / "depth" / f"{entry['id']}.png").unlink(missing_ok=True)
     todo = [entry for entry in data["scenes"] if not entry.get("depth")]
     for start in tqdm(range(0, len(todo), batch), desc="depth", disable=not progress):
         part = todo[start : start + batch]
@@ -72,6 +80,6 @@ def label_depth(
             entry["depth"] = f"depth/{entry['id']}.png"
             target = make_folder(path.parent / "depth") / f"{entry['id']}.png"
             write_png(target, np.rint(depth * 65535).astype(np.uint16))
-        data["depth_labels"] = getattr(estimate, "name", {"model": "unknown"})
+        data["depth_labels"] = model
         write_json(path, data)
     return load_catalogue(out)

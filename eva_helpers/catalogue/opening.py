@@ -1,5 +1,6 @@
 """Opening a catalogue by what a notebook's CATALOGUE or a command line names."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -8,14 +9,14 @@ from eva_helpers.catalogue.catalogue import Catalogue, load_catalogue
 from eva_helpers.catalogue.depth_labels import depth_estimator, label_depth
 from eva_helpers.catalogue.public_data import PUBLIC, public_photos
 from eva_helpers.catalogue.sources import photos_of_folder
-from eva_helpers.files import InputError
-from eva_helpers.paths import ROOT
+from eva_helpers.files import InputError, writable_folder
+from eva_helpers.paths import ROOT, typed_path
 
 
 def open_catalogue(
     choice: str | os.PathLike = "", home: str | os.PathLike = ROOT / "data"
 ) -> Catalogue:
-    """Load the catalogue `choice`; one made of photos is built in a folder of `home`, once.
+    """Load the catalogue `choice`; one made of photos is built in a folder of `home`.
 
     "" is the embedded park, which needs no network; "pets+places" downloads the public data sets;
     else it is a catalogue folder, or a folder with photos in `bg` and `fg`. Photos get depth
@@ -25,12 +26,17 @@ def open_catalogue(
     if not choice:
         return load_catalogue()
     name = PUBLIC if choice == PUBLIC else "folder"
-    if name == "folder" and (Path(choice) / "catalogue.json").is_file():
-        return load_catalogue(choice)
+    folder = typed_path(choice).resolve()
+    if name == "folder" and (folder / "catalogue.json").is_file():
+        return load_catalogue(folder)
     print(f"licence: {LICENCES[name]}")
-    downloads = Path(home) / "downloads"
-    photos = public_photos(downloads) if name == PUBLIC else photos_of_folder(choice)
-    out = Path(home) / Path(choice).resolve().name
+    if name == PUBLIC:
+        out = writable_folder(Path(home) / PUBLIC)
+        photos = public_photos(Path(home) / "downloads")
+    else:
+        place = hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]  # names alone may coincide
+        out = Path(home) / f"{folder.name}-{place}"
+        photos = photos_of_folder(folder)
     catalogue = build_catalogue(out, photos, name, progress=True)
     if all(scene.depth for scene in catalogue.scenes):
         return catalogue

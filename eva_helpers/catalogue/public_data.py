@@ -3,13 +3,14 @@
 import os
 import shutil
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from eva_helpers.catalogue.sources import PhotoFile, from_trimap
-from eva_helpers.files import InputError
+from eva_helpers.files import InputError, make_folder, read_text, write_whole
 from eva_helpers.images import read_rgb
 
 PUBLIC = "pets+places"  # the name of both together
@@ -22,8 +23,9 @@ def public_photos(
 ) -> list[PhotoFile]:
     """Parks of Places365's small validation set, and dogs cut out with Oxford-IIIT Pet's trimaps.
 
-    torchvision downloads both into `root` and verifies their checksums; an interrupted extraction
-    is repeated from the archive. At most `limit` photos of each kind are used.
+    torchvision downloads both into `root` and verifies their checksums. An interrupted extraction
+    is repeated from the archive; folders that were there before are used as they are. At most
+    `limit` photos of each kind are used.
 
     Raises:
         InputError: they are not in `root` and cannot be fetched, or what is there is damaged.
@@ -34,12 +36,12 @@ def public_photos(
     pets = root / "oxford-iiit-pet"
     trimaps = pets / "annotations" / "trimaps"
     places = root / "places"
-    if hasattr(tarfile, "data_filter"):  # from Python 3.11.4: no writing outside the folder
-        tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
     try:
-        _complete(partial(OxfordIIITPet, root), root, (pets / "images", trimaps.parent), download)
-        make = partial(Places365, places, "val", small=True)
-        views = _complete(make, places, (places / "val_256",), download)
+        with _safe_extraction():
+            make = partial(OxfordIIITPet, root)
+            _complete(make, pets, ("images", "annotations"), download)
+            make = partial(Places365, places, "val", small=True)
+            views = _complete(make, places, ("val_256",), download)
         rows = (trimaps.parent / "trainval.txt").read_text(encoding="utf-8").splitlines()
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
@@ -51,23 +53,47 @@ def public_photos(
     parks = {number for name, number in views.class_to_idx.items() if name[3:] in PARKS.split()}
     scenes = [Path(path) for path, number in views.imgs if number in parks]
     dogs = [row.split()[0] for row in rows if row.split()[2] == DOG]
-    photos = [PhotoFile("scenes", path.name, partial(read_rgb, path)) for path in scenes[:limit]]
+    photos = [PhotoFile("scenes", path.name, read_rgb, (path,)) for path in scenes[:limit]]
     for name in dogs[:limit]:
-        read = partial(from_trimap, pets / "images" / f"{name}.jpg", trimaps / f"{name}.png")
-        photos.append(PhotoFile("cutouts", name, read))
+        files = (pets / "images" / f"{name}.jpg", trimaps / f"{name}.png")
+        photos.append(PhotoFile("cutouts", name, from_trimap, files))
     return photos
 
 
+@contextmanager
+def _safe_extraction() -> Iterator[None]:
+    """Archives extracted meanwhile cannot write outside their folder (from Python 3.11.4)."""
+    before = getattr(tarfile.TarFile, "extraction_filter", None)
+    if hasattr(tarfile, "data_filter"):
+        tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
+    try:
+        yield
+    finally:
+        tarfile.TarFile.extraction_filter = before
+
+
 def _complete(
-    make: Callable[..., Any], root: Path, folders: tuple[Path, ...], download: bool
+    make: Callable[..., Any], root: Path, folders: tuple[str, ...], download: bool
 ) -> Any:
-    """The data set `make(download=...)`, after removing folders that were left half extracted."""
-    mark = root / ".extracted"
-    root.mkdir(parents=True, exist_ok=True)
-    fetch = download and not mark.exists()
-    for folder in folders if fetch else ():
-        shutil.rmtree(folder, ignore_errors=True)
-    dataset = make(download=fetch)
-    if fetch:
-        mark.touch()
-    return dataset
+    """The data set `make(download=...)`, whose archives contain `folders` of `root`.
+
+    What an interrupted extraction leaves is removed; folders that were there before never are.
+    """
+    if not download:
+        return make(download=False)
+    mark = make_folder(root) / ".extracting"  # lists the folders that were not there before
+    _remove(root, read_text(mark).split() if mark.exists() else [])  # left by a killed process
+    missing = [name for name in folders if not (root / name).exists()]
+    write_whole(mark, " ".join(missing).encode())
+    try:
+        return make(download=True)
+    except BaseException:
+        _remove(root, missing)
+        raise
+    finally:
+        mark.unlink()
+
+
+def _remove(root: Path, names: list[str]) -> None:
+    for name in names:
+        shutil.rmtree(root / name, ignore_errors=True)

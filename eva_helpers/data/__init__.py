@@ -14,12 +14,19 @@ from eva_helpers.data.dataset import (
     quadrant,
     to_tensors,
 )
-from eva_helpers.data.loaders import channel_statistics, fixed_sample, make_loader
+from eva_helpers.data.loaders import (
+    EpochSampler,
+    channel_statistics,
+    data_settings,
+    fixed_sample,
+    make_loader,
+    set_epoch,
+)
 from eva_helpers.data.pasting import paste
 from eva_helpers.data.placement import place_grounded
 
 __all__ = [
-    "MAPS", "PLACEMENTS", "QUADRANTS", "CaptureDifferences", "CompositeDataset", "PairDataset",
-    "channel_statistics", "fixed_sample", "make_loader", "paste", "place_grounded", "quadrant",
-    "to_tensors",
+    "MAPS", "PLACEMENTS", "QUADRANTS", "CaptureDifferences", "CompositeDataset", "EpochSampler",
+    "PairDataset", "channel_statistics", "data_settings", "fixed_sample", "make_loader", "paste",
+    "place_grounded", "quadrant", "set_epoch", "to_tensors",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Composites as arrays: a background or a true pair, and the objects pasted onto it."""
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -9,9 +9,11 @@ from eva_helpers.catalogue import Catalogue, Cutout, read_background, read_cutou
 from eva_helpers.data.distractors import random_colours, random_object
 from eva_helpers.data.pasting import Layers, Placement, paste, pyramid, pyramid_level
 from eva_helpers.data.placement import View, place_grounded, place_random
+from eva_helpers.data.plain import place_anywhere, plain_background, smooth_object
 
 DISTRACTORS = 0.35  # share of objects at variety 1, as RECOLOURED
 RECOLOURED = 0.5
+WALLS = 0.6  # share of plain composites with a wall for a background
 DISTRACTOR_HEIGHTS = (0.25, 2.0)  # m, of distractor objects on the ground
 
 Arrays = dict[str, np.ndarray]  # background, image: uint8 (H, W, 3); mask, depth: float32 (H, W)
@@ -64,10 +66,16 @@ class Composer:
 
     def empty(self, number: int, rng: np.random.Generator) -> "Composite":
         """Background `number` without any object."""
-        view = self.view(number)
-        maps = {"background": view.background, "image": view.background}
-        maps |= {"mask": np.zeros_like(view.depth), "depth": view.depth}
-        return Composite(self, rng, view, maps)
+        return Composite(self, rng, self.view(number))
+
+    def plain(self, number: int, rng: np.random.Generator) -> "Composite":
+        """A plain wall, which has no depth label, or background `number`; without any object."""
+        if not happens(rng, WALLS):
+            return self.empty(number, rng)
+        wall = plain_background(rng, self.size)
+        depth = np.zeros(wall.shape[:2], np.float32)
+        view = View(wall, depth, np.array([], int), None, self.catalogue.z_near)
+        return Composite(self, rng, view)
 
     def true_pair(self, rng: np.random.Generator) -> "Composite":
         """A random true pair, its object recoloured as often as those of composites."""
@@ -86,12 +94,20 @@ class Composer:
 
 @dataclass
 class Composite:
-    """A composite in the making: its view, and its maps with the objects added so far."""
+    """A composite in the making: its view, and its maps with the objects added so far.
+
+    Without a depth label of the view, depth stays 0 everywhere.
+    """
 
     composer: Composer
     rng: np.random.Generator
     view: View
-    maps: Arrays
+    maps: Arrays = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.maps:
+            self.maps |= {"background": self.view.background, "image": self.view.background}
+            self.maps |= {"mask": np.zeros_like(self.view.depth), "depth": self.view.depth}
 
     def add_object(self, number: int, flip: bool) -> None:
         """Paste cut-out `number`, or a distractor object instead."""
@@ -103,11 +119,26 @@ class Composite:
         else:
             levels = self.composer.layers(number)
         place = self._place(item, levels[0][0].shape[:2], flip)
-        rgba, relief, place = pyramid_level(levels, place)
+        self._paste(*pyramid_level(levels, place), recolour)
+
+    def add_smooth_object(self) -> None:
+        """Paste an object of one softly shaded colour, of any size, anywhere."""
+        rgba = smooth_object(self.rng, self.view.background)
+        relief = np.zeros(rgba.shape[:2], np.float32)
+        self._paste(rgba, relief, place_anywhere(self.rng, rgba.shape[:2], self.composer.size))
+
+    def _paste(
+        self,
+        rgba: np.ndarray,
+        relief: np.ndarray,
+        place: Placement,
+        recolour: np.ndarray | None = None,
+    ) -> None:
         under = (self.maps["image"], self.maps["depth"])
         image, mask, depth = paste(*under, rgba, relief, place, self.view.z_near, recolour)
-        mask = np.maximum(self.maps["mask"], mask)
-        self.maps |= {"image": image, "mask": mask, "depth": depth}
+        self.maps |= {"image": image, "mask": np.maximum(self.maps["mask"], mask)}
+        if self.view.depth.any():
+            self.maps["depth"] = depth
 
     def _distractor(self, item: Cutout) -> tuple[Cutout, list[Layers]]:
         """A synthetic object, filled with a part of a random background, in place of `item`."""

@@ -43,7 +43,7 @@ def to_tensors(sample: Arrays) -> Tensors:
     return {name: torch.from_numpy(arrays[name]) for name in MAPS}
 
 
-def _shoot(sample: Arrays, capture: Capture, rng: np.random.Generator) -> Tensors:
+def shoot(sample: Arrays, capture: Capture, rng: np.random.Generator) -> Tensors:
     """The sample with capture differences."""
     background, image = capture(sample["background"], sample["image"], sample["mask"], rng)
     return to_tensors(sample | {"background": background, "image": image})
@@ -54,7 +54,8 @@ class CompositeDataset(Dataset[Tensors]):
     """Every background with every cut-out, at `positions` places, plain and flipped.
 
     Item i is created on demand and depends on the options, `seed` and i only, not on workers, order
-    or epoch. Items are ordered by background, cut-out, position, flip.
+    or epoch. Items are ordered by background, cut-out, position, flip. A depth of 0 everywhere
+    stands for a sample without depth label: losses and metrics of depth leave it out.
 
     Args:
         backgrounds, cutouts: splits of `catalogue` ("train", "validation", "test"; None for all).
@@ -68,6 +69,8 @@ class CompositeDataset(Dataset[Tensors]):
             have cast shadows, contact with the ground and grass that hides the paws.
         variety: 0 to 1, how much is added that the catalogue lacks: other colours, distractor
             objects, a second object, leaves and grass that move.
+        plain: share of smooth objects of one colour, most of them before a plain wall; a wall has
+            no depth label.
 
     Raises:
         ValueError: `placement` is unknown, or `size`, `positions` or `strength` out of range.
@@ -86,6 +89,7 @@ class CompositeDataset(Dataset[Tensors]):
     empty: float = 0.0
     true_pairs: float = 0.0
     variety: float = 0.0
+    plain: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -107,8 +111,8 @@ class CompositeDataset(Dataset[Tensors]):
         unlabelled = sum(scene.depth is None for scene in self.scenes)
         if unlabelled:
             warnings.warn(
-                f"{unlabelled} of {len(self.scenes)} backgrounds have no depth labels: train the "
-                "mask alone (DEPTH_WEIGHT 0), or label them with `eva-helpers photos ... --depth`.",
+                f"{unlabelled} of {len(self.scenes)} backgrounds have no depth labels: they train "
+                "the mask alone; label them with `eva-helpers photos ... --depth`.",
                 stacklevel=3,
             )
 
@@ -134,6 +138,11 @@ class CompositeDataset(Dataset[Tensors]):
 
     def _compose(self, index: int, rng: np.random.Generator) -> Arrays:
         scene, cutout, _, flip = self.where(index)
+        if happens(rng, self.plain):
+            composite = self._composer.plain(scene, rng)
+            if not happens(rng, self.empty):
+                composite.add_smooth_object()
+            return composite.maps
         if self.pairs and happens(rng, self.true_pairs):
             composite = self._composer.true_pair(rng)
         else:
@@ -154,7 +163,7 @@ class CompositeDataset(Dataset[Tensors]):
             sample |= seeded(self.colours, rng)(**photos)
         if happens(rng, SWAYING * self.variety):
             sample["background"] = sway(sample["background"], rng)
-        return _shoot(sample, self.capture, rng)
+        return shoot(sample, self.capture, rng)
 
 
 @dataclass(eq=False, repr=False)
@@ -185,7 +194,7 @@ class PairDataset(Dataset[Tensors]):
 
     def __getitem__(self, index: int) -> Tensors:
         sample = read_pair(self.catalogue, self.pairs[index], self.size)
-        return _shoot(sample, self.capture, np.random.default_rng((self.seed, index)))
+        return shoot(sample, self.capture, np.random.default_rng((self.seed, index)))
 
 
 def quadrant(catalogue: Catalogue, name: str, **options: Any) -> CompositeDataset:

@@ -34,9 +34,12 @@ def best_threshold(batches: Iterable[Batch]) -> float:
 
 
 def mean_depth(batches: Iterable[Batch]) -> float:
-    """Mean inverse depth of `batches` (training data), the constant-depth baseline."""
-    values = [batch["depth"].mean().item() for batch in batches]
-    return sum(values) / len(values)
+    """Mean inverse depth of `batches` (training data), the constant-depth baseline.
+
+    Samples without depth label do not count; 0 where none has one.
+    """
+    depths = torch.cat([batch["depth"].flatten(1).mean(1) for batch in batches])
+    return (depths.sum() / (depths > 0).sum().clamp_min(1)).item()
 
 
 def subtraction(threshold: float, depth: float) -> Method:

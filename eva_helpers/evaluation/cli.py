@@ -6,7 +6,7 @@ from pathlib import Path
 
 from eva_helpers.catalogue import load_catalogue
 from eva_helpers.evaluation.report import evaluation_report, report_text
-from eva_helpers.files import InputError, command_line, make_folder, write_json
+from eva_helpers.files import InputError, command_line, writable_folder, write_json
 from eva_helpers.images import MIN_SIDE
 from eva_helpers.model import load_weights
 from eva_helpers.paths import PARK, WEIGHTS
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise InputError(f"{given}: expected at least {MIN_SIDE} px and one sample.")
     net = load_weights(options.weights)
     catalogue = load_catalogue(options.catalogue)
-    make_folder(options.out)  # before the long part
+    writable_folder(options.out)  # before the long part
     result = evaluation_report(net, catalogue, sizes, options.samples, options.seed, progress=True)
     write_json(path, result)
     os.environ.setdefault("MPLBACKEND", "agg")

@@ -1,7 +1,8 @@
 """Metrics of masks and of inverse depth, each (B, 1, H, W) in [0, 1].
 
 Every function returns one float64 value per image, (B,), so that means, worst cases and confidence
-intervals come from the same numbers. Masks (coverage or probability) are thresholded at 0.5.
+intervals come from the same numbers. Masks (coverage or probability) are thresholded at 0.5. An
+image whose true depth is 0 everywhere has no depth label: its metrics of depth are NaN.
 """
 
 from itertools import product
@@ -19,6 +20,11 @@ PAIR_DISTANCE = 0.03  # between the points that `ordered` compares, as a share o
 
 def _per_image(values: Tensor) -> Tensor:
     return values.double().flatten(1)
+
+
+def _of_labelled(scores: dict[str, Tensor], truth: Tensor) -> dict[str, Tensor]:
+    labelled = truth.flatten(1).any(1)
+    return {name: torch.where(labelled, values, torch.nan) for name, values in scores.items()}
 
 
 def iou(prediction: Tensor, truth: Tensor) -> Tensor:
@@ -98,13 +104,14 @@ def depth_metrics(prediction: Tensor, truth: Tensor, z_near: float) -> dict[str,
     ratio = t.clamp_min(z_near / FAR) / d.clamp_min(z_near / (10 * FAR))
     worse = torch.maximum(ratio, 1 / ratio)
     rmse = (d - t).square().mean(1).sqrt()
-    return {
+    scores = {
         "abs_rel": ((ratio - 1).abs() * known).sum(1) / count,
         "rmse": rmse,
         "rmse_std": rmse / t.std(1, correction=0).clamp_min(1e-3),
         **{f"delta{k}": ((worse < 1.25**k) * known).sum(1) / count for k in (1, 2, 3)},
         "log10": (ratio.log10().abs() * known).sum(1) / count,
     }
+    return _of_labelled(scores, truth)
 
 
 def more_depth_metrics(prediction: Tensor, truth: Tensor, z_near: float) -> dict[str, Tensor]:
@@ -117,11 +124,12 @@ def more_depth_metrics(prediction: Tensor, truth: Tensor, z_near: float) -> dict
     error = (prediction - truth).double()
     rows, columns = (error.diff(dim=dim).abs().flatten(1).mean(1) for dim in (2, 3))
     fitted = depth_metrics(align_scale_shift(prediction, truth).clamp(0, 1), truth, z_near)
-    return {
+    scores = {
         "ssim": _per_image(ssim_map(prediction, truth)).mean(1),
         "gradient": rows + columns,
         **{f"aligned_{key}": fitted[key] for key in ("rmse_std", "abs_rel", "delta1")},
     }
+    return _of_labelled(scores, truth)
 
 
 def correlation(prediction: Tensor, truth: Tensor) -> Tensor:

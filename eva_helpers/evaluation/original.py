@@ -7,9 +7,16 @@ and 97 % of the published 3,199,552 parameters.
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import Conv2dNormActivation as Layer  # 3x3 convolution, batch norm, ReLU
 
 from eva_helpers.losses import LossWeights, raw_terms, weighted_sum
+from eva_helpers.model.encoders import conv_bn
+
+
+class Layer(nn.Sequential):
+    """3x3 convolution, batch norm, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(*conv_bn(inputs, outputs), nn.ReLU(inplace=True))
 
 
 class Residual(nn.Module):

@@ -40,11 +40,13 @@ Methods = dict[str, Method]
 
 
 def scores(rows: dict[str, Rows]) -> dict[str, dict]:
-    """`summary` of every method, and `interval` of the main metrics."""
-    return {
-        name: summary(part) | {"interval": {key: interval(part[key]) for key in INTERVALS}}
-        for name, part in rows.items()
-    }
+    """`summary` of every method, and `interval` of the main metrics that it has."""
+    result: dict[str, dict] = {}
+    for name, part in rows.items():
+        result[name] = summary(part)
+        known = [key for key in INTERVALS if key in result[name]]
+        result[name]["interval"] = {key: interval(part[key]) for key in known}
+    return result
 
 
 def compare(methods: Methods, items: Dataset, z_near: float) -> dict[str, Rows]:
@@ -118,7 +120,7 @@ def evaluation_report(
 
 
 def report_text(result: dict) -> str:
-    """The main scores of an `evaluation_report` as text tables."""
+    """The main scores of an `evaluation_report` as text tables; of depth only where labelled."""
     sets = {size: dict(quadrants) for size, quadrants in result["quadrants"].items()}
     for size, methods in result.get("true pairs", {}).items():
         if size in sets:
@@ -130,6 +132,8 @@ def report_text(result: dict) -> str:
         for who, row in methods.items()
     }
     frame = partial(pd.DataFrame.from_dict, orient="index")
-    table = frame(rows)[COLUMNS].to_string(float_format="{:.4f}".format)
+    table = frame(rows)
+    columns = [name for name in COLUMNS if name in table]
+    text = table[columns].to_string(float_format="{:.4f}".format, na_rep="")
     alarms = frame(result["empty scenes"]).to_string(float_format="{:.1%}".format)
-    return f"test split\n{table}\n\nempty scenes with a false mask\n{alarms}"
+    return f"test split\n{text}\n\nempty scenes with a false mask\n{alarms}"

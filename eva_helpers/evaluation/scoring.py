@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import bootstrap
 from torch import Tensor
 
 import eva_helpers.evaluation.metrics as m
+from eva_helpers.data import MAPS
+from eva_helpers.files import InputError
 
 # Background and image, float32 (B, 3, H, W), -> mask probability and inverse depth, float32
 # (B, 1, H, W), all in [0, 1]; `model.inference` makes one of a network.
@@ -23,10 +24,17 @@ def evaluate(method: Method, batches: Iterable[Batch], z_near: float, full: bool
     `full` adds the slower metrics, and what pooling and sorting by size need: `mask_intersection`,
     `mask_union` (pixels); `size` (square root of the object's share of the frame); and
     `mask_moved_iou`, the IoU that the true mask itself has after a shift by 1 px.
+
+    Raises:
+        InputError: a sample or a prediction has values that are not finite.
     """
     rows: dict[str, list[Tensor]] = {}
-    for batch in batches:
+    for number, batch in enumerate(batches):
+        if bad := not_finite(batch):
+            raise InputError(f"batch {number} to evaluate: {bad}; remove or mend the files.")
         mask, depth = method(batch["background"], batch["image"])
+        if not (mask.isfinite().all() and depth.isfinite().all()):
+            raise InputError("the predictions are not finite: train again, with a smaller LR.")
         row = {"mask_iou": m.iou(mask, batch["mask"]), "mask_dice": m.dice(mask, batch["mask"])}
         scores = m.depth_metrics(depth, batch["depth"], z_near)
         if full:
@@ -37,6 +45,13 @@ def evaluate(method: Method, batches: Iterable[Batch], z_near: float, full: bool
         for key, value in row.items():
             rows.setdefault(key, []).append(value.detach().cpu())
     return {key: torch.cat(values).numpy() for key, values in rows.items()}
+
+
+def not_finite(batch: Batch) -> str:
+    """The samples of a batch that have values that are not finite, as text; empty: none."""
+    sums = {name: batch[name].flatten(1).sum(1) for name in MAPS}
+    bad = {name: (~values.isfinite()).nonzero().flatten().tolist() for name, values in sums.items()}
+    return "; ".join(f"{name} of sample {n} is not finite" for name in MAPS for n in bad[name][:3])
 
 
 def _more_mask_metrics(mask: Tensor, truth: Tensor) -> dict[str, Tensor]:
@@ -51,13 +66,15 @@ def _more_mask_metrics(mask: Tensor, truth: Tensor) -> dict[str, Tensor]:
 
 
 def summary(rows: Rows) -> dict[str, float]:
-    """Mean of each metric over the images that have a value (else NaN), to four digits.
+    """Mean of each metric over the images that have a value, to four digits.
 
-    Pixel counts become `mask_pooled_iou` and `mask_pooled_dice`: all pixels of the set together.
+    Metrics that no image has a value of are left out, as those of depth without labels. Pixel
+    counts become `mask_pooled_iou` and `mask_pooled_dice`: all pixels of the set together.
     """
     means = pd.DataFrame(rows).mean()
     counts = ("mask_intersection", "mask_union")
-    result = {key: round(float(means[key]), 4) for key in rows if key not in counts}
+    known = [key for key in rows if key not in counts and np.isfinite(means[key])]
+    result = {key: round(float(means[key]), 4) for key in known}
     if "mask_union" in rows:
         both, either = (rows[key].sum() for key in counts)
         result["mask_pooled_iou"] = round(both / max(either, 1), 4)
@@ -70,6 +87,8 @@ def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
 
     Only finite values count; both ends are NaN where there is none.
     """
+    from scipy.stats import bootstrap  # takes a second to import
+
     values = values[np.isfinite(values)]
     if len(values) == 0:
         return float("nan"), float("nan")

@@ -65,7 +65,17 @@ DEPTH_LOSSES = {"ssim": depth_ssim, "edge": depth_edge, "l1": depth_l1, "ssi": d
 
 
 def raw_terms(mask_logits: Tensor, depth: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """All terms of TERMS, unweighted scalars; `batch` holds the true `mask` and `depth`."""
+    """All terms of TERMS, unweighted scalars; `batch` holds the true `mask` and `depth`.
+
+    The terms of depth are means over the samples with a depth label; 0, without gradient, where no
+    sample has one.
+    """
     mask = batch["mask"]
     terms = {"mask": mask_bce(mask_logits, mask), "dice": mask_dice(mask_logits, mask)}
-    return terms | {name: loss(depth, batch["depth"]) for name, loss in DEPTH_LOSSES.items()}
+    target = batch["depth"]
+    labelled = target.flatten(1).any(1)
+    if not labelled.any():
+        return terms | dict.fromkeys(DEPTH_LOSSES, depth.new_zeros(()))
+    if not labelled.all():
+        depth, target = depth[labelled], target[labelled]
+    return terms | {name: loss(depth, target) for name, loss in DEPTH_LOSSES.items()}

@@ -33,8 +33,8 @@ class Balance(torch.nn.Module):
 
     `fixed`: the weighted sum. `uncertainty`: exp(-s) * loss + s per task, with learned log
     variances s in [-4, 4] (Kendall et al., 2018). `geometric`: the square root of the product
-    (Chennupati et al., 2019). The latter two ignore `LossWeights.mask` and `.depth`. Raises
-    ValueError for another name.
+    (Chennupati et al., 2019). The latter two ignore `LossWeights.mask` and `.depth`, and count the
+    mask alone in a batch without depth labels. Raises ValueError for another name.
     """
 
     def __init__(self, kind: str = "fixed") -> None:
@@ -45,11 +45,18 @@ class Balance(torch.nn.Module):
         learned = kind == "uncertainty"
         self.log_variances = torch.nn.Parameter(torch.zeros(2), requires_grad=learned)
 
+    def tasks(self, weights: LossWeights) -> set[str]:
+        """What is trained: "mask", "depth" or both."""
+        if self.kind != "fixed":
+            weights = replace(weights, mask=1.0, depth=1.0)
+        return {TERMS[name] for name, part in weights.parts().items() if part > 0}
+
     def forward(self, terms: dict[str, Tensor], weights: LossWeights) -> Tensor:
         if self.kind == "fixed":
             return weighted_sum(terms, weights)
-        mask, depth = task_losses(terms, weights)
+        count = 1 + bool(terms["l1"] > 0)
+        tasks = torch.stack(task_losses(terms, weights))[:count]
         if self.kind == "geometric":
-            return (mask.clamp_min(1e-8) * depth.clamp_min(1e-8)).sqrt()
-        s = self.log_variances.clamp(-4, 4)
-        return (torch.stack([mask, depth]) * torch.exp(-s) + s).sum()
+            return tasks.clamp_min(1e-8).log().mean().exp()
+        s = self.log_variances.clamp(-4, 4)[:count]
+        return (tasks * torch.exp(-s) + s).sum()

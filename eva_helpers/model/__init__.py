@@ -14,11 +14,12 @@ from eva_helpers.model.net import (
 )
 from eva_helpers.model.profile import multiply_adds, parameters, receptive_field
 from eva_helpers.model.sized import Sized, norms
-from eva_helpers.model.weights import build, load_weights, save_weights
+from eva_helpers.model.weights import build, load_weights, save_weights, weights_file
 
 __all__ = [
     "CONDITIONED_TERMS", "ConditionalNet", "Decoder", "FiLM", "MaskDepthNet", "ModelConfig",
     "ResidualBlock", "Sized", "SmallEncoder", "TorchvisionEncoder", "UpBlock", "build",
     "coordinates", "inference", "load_weights", "match", "multiply_adds", "norms", "parameters",
-    "receptive_field", "save_weights", "standard_size", "with_sizes", "without_sizes",
+    "receptive_field", "save_weights", "standard_size", "weights_file", "with_sizes",
+    "without_sizes",
 ]  # fmt: skip

@@ -1,7 +1,6 @@
 """Encoders: (B, 3, H, W) -> features at 1/2, 1/4, 1/8, 1/16 and 1/32 of the resolution."""
 
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
 
 
@@ -57,8 +56,10 @@ class TorchvisionEncoder(nn.Module):
     """torchvision's resnet18 or resnet34 without the classifier; interface as SmallEncoder."""
 
     def __init__(self, name: str, pretrained: bool) -> None:
+        from torchvision.models import get_model  # slow to import, seldom needed
+
         super().__init__()
-        net = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None)
+        net = get_model(name, weights="DEFAULT" if pretrained else None)
         self.channels = (64, 64, 128, 256, 512)
         self.stem = nn.Sequential(net.conv1, net.bn1, nn.ReLU())
         first = nn.Sequential(net.maxpool, net.layer1)

@@ -30,12 +30,22 @@ def build(config: ModelConfig) -> MaskDepthNet:
 
 def save_weights(net: MaskDepthNet, path: str | os.PathLike, half: bool = False) -> None:
     """Write weights and configuration; `half` stores float16. Raises as `write_whole`."""
+    write_whole(path, weights_file(net, half))
+
+
+def weights_file(net: MaskDepthNet, half: bool = False) -> bytes:
+    """The contents of the file that `save_weights` writes; the same for the same network."""
     tensors = {name: value.contiguous() for name, value in net.state_dict().items()}
     if half:
         tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
     config = json.dumps(net.config.to_dict())
     metadata = {"format": FORMAT, "version": __version__, "network": type(net).__name__}
-    write_whole(path, save(tensors, metadata | {"config": config}))
+    data = save(tensors, metadata | {"config": config})
+    # its header, a JSON object after 8 bytes for its length, comes in a random order
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[end:]
 
 
 def load_weights(path: str | os.PathLike) -> MaskDepthNet:

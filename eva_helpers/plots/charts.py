@@ -29,7 +29,10 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def curves(history: Rows) -> Figure:
-    """Left: every raw loss term by epoch; right: validation mask IoU and depth RMSE / std."""
+    """Left: every raw loss term by epoch; right: validation mask IoU and depth RMSE / std.
+
+    What a training has no values of is left out.
+    """
     figure = plt.figure(figsize=(10, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     _lines(left, history, "epoch", TERMS, title="raw loss terms", yscale="log")
@@ -64,12 +67,12 @@ def _lines(
     style: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> None:
-    """The `columns` (label and colour) that `rows` have, against `unit`: "step" or "epoch"."""
+    """The `columns` (label and colour) that any of `rows` has, against `unit` (step or epoch)."""
     places = [row[unit] for row in rows]
     top = settings.get("ylim", (0, None))[1] or np.inf
-    for key in [key for key in columns if rows and key in rows[0]]:
+    for key in [key for key in columns if any(key in row for row in rows)]:
         label, colour = columns[key]
-        values = np.minimum([row[key] for row in rows], top)
+        values = np.minimum([row.get(key, np.nan) for row in rows], top)
         line = ".-" if len(rows) < 50 else "-"
         ax.plot(places, values, line, color=colour, label=label, clip_on=False, **(style or {}))
     ax.locator_params(axis="x", integer=True)

@@ -1,6 +1,6 @@
 """Photos, masks and depth maps: one, a contact sheet, or a row per sample."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import CenteredNorm
 from matplotlib.figure import Figure
 
+from eva_helpers.files import writable_folder
+from eva_helpers.images import resize
+
 DEPTH_MAP = "magma"  # near = bright; readable in greyscale and by colour-blind people
 SAMPLE = ("background", "image", "mask", "depth")
+LARGEST = 800  # px of a picture's longer side in a figure
 CASE = ("image", "mask", "predicted mask", "depth", "predicted depth", "depth error")
 
 Picture = torch.Tensor | np.ndarray
@@ -41,16 +45,31 @@ def show(
         "depth": {"cmap": DEPTH_MAP, "vmin": 0, "vmax": top},
         "error": {"cmap": "RdBu", "norm": CenteredNorm(halfrange=top / 2 if top else None)},
     }
-    ax.imshow(as_picture(value), **colours.get(kind, {}))
+    ax.imshow(_reduced(as_picture(value)), **colours.get(kind, {}))
     ax.set_title(title, fontsize=9)
     ax.set(xticks=[], yticks=[])
     return ax
 
 
-def panels(background: Picture, image: Picture, mask: Picture, depth: Picture) -> Figure:
-    """The four panels of one pair: background, image, mask, depth."""
+def _reduced(picture: np.ndarray) -> np.ndarray:
+    """At most LARGEST px a side: what matplotlib draws costs time and memory by the pixel."""
+    height, width = picture.shape[:2]
+    scale = LARGEST / max(height, width)
+    if scale >= 1:
+        return picture
+    numbers = picture if picture.dtype == np.uint8 else picture.astype(np.float32, copy=False)
+    return resize(numbers, (max(1, round(height * scale)), max(1, round(width * scale))))
+
+
+def panels(
+    background: Picture, image: Picture, mask: Picture, depth: Picture, pyplot: bool = True
+) -> Figure:
+    """The four panels of one pair: background, image, mask, depth.
+
+    Without `pyplot` no window or notebook shows the figure, and nothing keeps it in memory.
+    """
     row = dict(zip(SAMPLE, (background, image, mask, depth), strict=True))
-    figure = _grid([row], SAMPLE, (), 3.2)
+    figure = _grid([row], SAMPLE, (), 3.2, plt.figure if pyplot else Figure)
     figure.axes[3].set_title("depth (near = bright)", fontsize=9)
     return figure
 
@@ -71,11 +90,14 @@ def cases(rows: Rows, titles: Titles = ()) -> Figure:
     return _grid(shown, CASE, titles, 1.95)
 
 
-def _grid(rows: Rows, names: Sequence[str], titles: Titles, size: float) -> Figure:
+def _grid(
+    rows: Rows, names: Sequence[str], titles: Titles, size: float,
+    make: Callable[..., Figure] = plt.figure,
+) -> Figure:  # fmt: skip
     """A row of pictures `size` inches wide per sample; the kind is the last word of a name."""
     height, width = as_picture(rows[0]["depth"]).shape
     area = (0.95 * size * len(names), (0.9 * height / width + 0.1) * size * len(rows))
-    figure = plt.figure(figsize=area, layout="constrained")
+    figure = make(figsize=area, layout="constrained")
     axes = figure.subplots(len(rows), len(names), squeeze=False)
     for number, (line, row) in enumerate(zip(axes, rows, strict=True)):
         top = float(as_picture(row["depth"]).max())
@@ -104,7 +126,6 @@ def tiles(
 
 def save(figure: Figure, folder: str | Path, name: str) -> Path:
     """Write `folder/name.png`."""
-    path = Path(folder) / f"{name}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = writable_folder(folder) / f"{name}.png"
     figure.savefig(path, dpi=100)
     return path

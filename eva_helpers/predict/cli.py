@@ -5,7 +5,7 @@ import os
 import sys
 
 from eva_helpers.files import command_line
-from eva_helpers.predict.predictor import Predictor, load_pair
+from eva_helpers.predict.predictor import Predictor, load_pair, output_files
 
 
 @command_line
@@ -22,9 +22,11 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     os.environ.setdefault("MPLBACKEND", "agg")  # a command line needs no window
     pair = load_pair(options.background, options.image, force=options.resize)
-    prediction = Predictor.load(options.weights)(*pair, align=options.align)
+    predictor = Predictor.load(options.weights)
+    output_files(options.out)  # refused before the prediction
+    prediction = predictor(*pair, align=options.align)
     if prediction.check.problems:
-        label = "aligned" if options.align else "warning"
+        label = "aligned" if options.align and prediction.check.same_place else "warning"
         print(f"{label}: {prediction.check.verdict}", file=sys.stderr)
     for path in prediction.save(options.out):
         print(path)

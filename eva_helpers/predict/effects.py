@@ -11,6 +11,7 @@ from eva_helpers.catalogue.catalogue import STANDARD_FOCAL, STANDARD_HEIGHT
 from eva_helpers.files import InputError
 from eva_helpers.images import resize, size_text
 
+BLURRED = 1024  # px of the longer side at which the scene is filled and blurred
 LEVELS = 6  # blurred copies that portrait mode interpolates between
 
 
@@ -38,14 +39,22 @@ def portrait(
     found = mask > 0.5
     away = np.abs(depth - float(np.median(depth[found]) if found.any() else depth.max()))
     level = away / max(float(away.max()), 1e-6) * (LEVELS - 1) * (1 - mask)
+    height, width = image.shape[:2]
+    scale = min(1.0, BLURRED / max(height, width))
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
     # without the object, whose colours would bleed into the blurred scene around it
-    hole = cv2.dilate((mask > 0.1).astype(np.uint8), np.ones((5, 5), np.uint8))
-    scene = cv2.inpaint(image, hole, 5, cv2.INPAINT_TELEA) if hole.any() else image
-    blurred = np.zeros(image.shape, np.float32)
-    for number, sigma in enumerate(np.linspace(0, strength * max(image.shape[:2]), LEVELS)):
+    hole = cv2.dilate((resize(mask, size) > 0.1).astype(np.uint8), np.ones((5, 5), np.uint8))
+    scene = resize(image, size)
+    scene = cv2.inpaint(scene, hole, 5, cv2.INPAINT_TELEA) if hole.any() else scene
+    blurred = np.zeros((*size, 3), np.float32)
+    nearest = resize(level, size)
+    for number, sigma in enumerate(np.linspace(0, strength * max(size), LEVELS)[1:], 1):
         copy = cv2.GaussianBlur(scene, (0, 0), sigma) if sigma > 0.3 else scene
-        blurred += np.clip(1 - np.abs(level - number), 0, 1)[..., None] * copy
-    return _over(image, mask, blurred)
+        blurred += np.clip(1 - np.abs(nearest - number), 0, 1)[..., None] * copy
+    filled = resize(hole, (height, width))[..., None]
+    sharp = np.where(filled, resize(scene, (height, width)), image)
+    share = np.clip(1 - level, 0, 1)[..., None]
+    return _over(image, mask, resize(blurred, (height, width)) + share * sharp)
 
 
 def metres(

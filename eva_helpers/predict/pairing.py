@@ -2,8 +2,11 @@
 
 Bad masks are usually caused by a background that does not match the image. This module works
 outside the network, once per pair and at the photos' own size: `check_pair` finds large movements
-from ORB feature points and tells the user what is wrong, `align_background` corrects it. The
-small differences that remain are matched inside the network, by `model.matching`.
+and tells the user what is wrong, `align_background` corrects it. The small differences that remain
+are matched inside the network, by `model.matching`.
+
+What counts is the part of the background that is seen again in the image, because the object may
+cover most of the frame.
 """
 
 import math
@@ -12,14 +15,23 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from eva_helpers.predict.registration import STRUCTURE, registration, seen, structure, warp
+
 WORKING_SIZE = 256  # px of the longer side: enough for a thousandth of the frame
 SHIFT_LIMIT = 0.014  # share of the frame above which the camera has moved
 ROTATION_LIMIT = 1.2  # degrees above which the camera has moved
+ZOOM_LIMIT = 0.02  # change in scale above which the camera has zoomed
+TURNED = 45  # degrees above which one photo is turned
 GAIN_LIMIT = 0.14  # change in brightness above which the exposure differs
-SIMILARITY_LIMIT = 0.45  # below it, the background shows another place
+SIMILARITY_LIMIT = 0.65  # below it, the background shows another place
 SATURATED = 250  # of 255
-FEATURES = 500  # ORB points per photo
-INLIERS = 16  # matched points that must agree on a movement
+DARK = 12  # of 255: below it, and as near to 255, ratios say little
+VISIBLE = 0.2  # share of the background that is seen again at least
+AGAIN = 0.7  # local correlation of what is seen again
+PLAIN_STEP = 3  # px between the plain windows that count; of those with structure, all count
+LEVEL = 0.08  # log ratio of brightness within which plain parts are alike
+PLAIN_GAIN = 0.27  # log ratio that is believed without structure, and
+PLAIN_TINT = 0.22  # the largest difference of it between channels
 
 
 @dataclass(frozen=True)
@@ -29,7 +41,8 @@ class PairCheck:
     Attributes:
         move: float64 (2, 3), the similarity transform from background pixels to image pixels.
         gain: factors for the red, green and blue of the background.
-        similarity: local correlation after both: about 1 for the same place, 0 for another one.
+        similarity: the local correlation after both that a fifth of the background exceeds: about
+            1 for the same place, below 0.5 for another one.
         size: (height, width) of the photos.
     """
 
@@ -50,22 +63,44 @@ class PairCheck:
         return math.degrees(math.atan2(self.move[0, 1], self.move[0, 0]))
 
     @property
+    def zoom(self) -> float:
+        """The factor by which the background is enlarged to match the image."""
+        return math.hypot(*self.move[0, :2])
+
+    @property
+    def same_place(self) -> bool:
+        """Whether enough of the background is seen again in the image."""
+        return self.similarity >= SIMILARITY_LIMIT
+
+    @property
     def problems(self) -> list[str]:
         """What is wrong in words; empty for a good pair."""
-        if self.similarity < SIMILARITY_LIMIT:
+        if not self.same_place:
             return [
                 "the background seems to show another place: "
                 "the two photos have little in common apart from the object"
             ]
-        found = []
-        if self.shift > SHIFT_LIMIT or abs(self.rotation) > ROTATION_LIMIT:
-            extent = f"by {self.shift:.1%} of the frame, {abs(self.rotation):.1f} degrees"
-            found.append(f"the camera moved between the photos ({extent})")
+        return self._movement() + self._exposure()
+
+    def _movement(self) -> list[str]:
+        angle = abs(self.rotation)
+        if angle > TURNED:
+            return [
+                f"one of the photos is turned by {angle:.0f} degrees "
+                "(it may have lost its EXIF orientation)"
+            ]
+        zoomed = abs(math.log(self.zoom)) > ZOOM_LIMIT
+        if not zoomed and self.shift <= SHIFT_LIMIT and angle <= ROTATION_LIMIT:
+            return []
+        extent = f"by {self.shift:.1%} of the frame, {angle:.1f} degrees, zoom {self.zoom:.2f}"
+        return [f"the camera moved or zoomed between the photos ({extent})"]
+
+    def _exposure(self) -> list[str]:
         worst = max(self.gain, key=lambda factor: abs(math.log(factor)))
-        if abs(math.log(worst)) > math.log(1 + GAIN_LIMIT):
-            change = f"up to {abs(worst - 1):.0%} {'brighter' if worst > 1 else 'darker'}"
-            found.append(f"the image is {change} than the background (exposure or white balance)")
-        return found
+        if abs(math.log(worst)) <= math.log(1 + GAIN_LIMIT):
+            return []
+        change = f"up to {abs(worst - 1):.0%} {'brighter' if worst > 1 else 'darker'}"
+        return [f"the image is {change} than the background (exposure or white balance)"]
 
     @property
     def verdict(self) -> str:
@@ -73,9 +108,12 @@ class PairCheck:
         if not self.problems:
             return "The two photos match."
         remedy = "use a tripod, or pass align=True (--align)"
-        if self.similarity < SIMILARITY_LIMIT:
+        if not self.same_place:
             remedy = "use the right background"
-        return f"{' and '.join(self.problems).capitalize()}: {remedy}."
+        elif abs(self.rotation) > TURNED:
+            remedy = "turn it upright, or pass align=True (--align)"
+        problems = " and ".join(self.problems)
+        return f"{problems[0].upper()}{problems[1:]}: {remedy}."
 
 
 def check_pair(background: np.ndarray, image: np.ndarray) -> PairCheck:
@@ -85,11 +123,11 @@ def check_pair(background: np.ndarray, image: np.ndarray) -> PairCheck:
         cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         for photo in (background, image)
     )
-    move = _registration(_grey(small_b), _grey(small_i))
-    size = small_i.shape[1::-1]
-    moved = cv2.warpAffine(small_b, move, size, borderMode=cv2.BORDER_REFLECT_101)
-    similarity = _similarity(_grey(moved), _grey(small_i))
-    return PairCheck(move / (1, 1, scale), _gain(moved, small_i), similarity, image.shape[:2])
+    move = registration(_grey(small_b), _grey(small_i))
+    moved = warp(small_b, move)
+    known = seen(small_i.shape[:2], move)
+    gain, similarity = _compare(moved, small_i, known)
+    return PairCheck(move / (1, 1, scale), gain, similarity, image.shape[:2])
 
 
 def align_background(background: np.ndarray, check: PairCheck, image: np.ndarray) -> np.ndarray:
@@ -97,75 +135,56 @@ def align_background(background: np.ndarray, check: PairCheck, image: np.ndarray
 
     Where the background has no information it takes the image's value, so that no object is found
     there: at the edge that comes into view, and where it is saturated and the image is brighter.
+    A background that shows another place is returned as it is.
     """
-    size = check.size[::-1]
-    border = cv2.BORDER_REFLECT_101
-    moved = cv2.warpAffine(background, check.move, size, flags=cv2.INTER_CUBIC, borderMode=border)
-    known = cv2.warpAffine(np.full(check.size, 255, np.uint8), check.move, size) > 127
-    matched = np.rint(np.minimum(moved * np.array(check.gain), 255)).astype(np.uint8)
-    matched = np.where(moved >= SATURATED, np.maximum(matched, image), matched)
-    return np.where(known[..., None], matched, image)
+    if not check.same_place:
+        return background
+    moved = warp(background, check.move, cv2.INTER_CUBIC)
+    tones = np.arange(256)[:, None] * np.array(check.gain)
+    matched = cv2.LUT(moved, np.rint(tones.clip(0, 255)).astype(np.uint8)[None])
+    np.maximum(matched, image, out=matched, where=moved >= SATURATED)
+    np.copyto(matched, image, where=~seen(check.size, check.move)[..., None])
+    return matched
 
 
 def _grey(photo: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
 
 
-def _registration(background: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """The movement (2, 3) from feature points where enough agree, else by phase correlation."""
-    move = _from_points(background, image)
-    if move is not None:
-        return move
-    blurred = (cv2.GaussianBlur(photo, (0, 0), 1.0) for photo in (background, image))
-    edges_b, edges_i = (cv2.Laplacian(photo, cv2.CV_32F) for photo in blurred)
-    window = cv2.createHanningWindow(image.shape[::-1], cv2.CV_32F)
-    shift, response = cv2.phaseCorrelate(edges_b, edges_i, window)
-    believed = response > 0.08 and math.hypot(*shift) < 0.2 * max(image.shape)
-    return np.column_stack([np.eye(2), shift if believed else (0.0, 0.0)])
+def _compare(
+    background: np.ndarray, image: np.ndarray, known: np.ndarray
+) -> tuple[tuple[float, ...], float]:
+    """Gain and similarity of two small photos, the background moved; `known` is bool (H, W)."""
+    correlation, *variances = structure(_grey(background), _grey(image))
+    textured = variances[0] > STRUCTURE
+    ratio, usable = _log_ratio(background, image)
+    again = textured & known & (correlation > AGAIN)
+    if (again & usable).mean() > 0.02:
+        gain = np.median(ratio[again & usable], axis=0)
+    else:
+        gain = _plain_gain(ratio[known & ~textured])
+    alike = (np.abs(ratio - gain) < LEVEL).all(2) & (variances[1] <= STRUCTURE)
+    sparse = np.zeros_like(known)
+    sparse[::PLAIN_STEP, ::PLAIN_STEP] = True
+    values = np.where(textured, correlation, alike)[known & (textured | sparse)]
+    return tuple(np.exp(gain).clip(0.25, 4).tolist()), float(np.quantile(values, 1 - VISIBLE))
 
 
-def _from_points(background: np.ndarray, image: np.ndarray) -> np.ndarray | None:
-    """The similarity transform (2, 3) that matched ORB points agree on (RANSAC), or None."""
-    detector = cv2.ORB.create(
-        FEATURES, scaleFactor=1.3, nlevels=4, edgeThreshold=12, patchSize=24, fastThreshold=7
-    )
-    points_b, codes_b = detector.detectAndCompute(background, None)
-    points_i, codes_i = detector.detectAndCompute(image, None)
-    if min(len(points_b), len(points_i)) < INLIERS:
-        return None
-    matches = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(codes_b, codes_i)
-    start = np.array([points_b[match.queryIdx].pt for match in matches], np.float32)
-    end = np.array([points_i[match.trainIdx].pt for match in matches], np.float32)
-    move, inliers = cv2.estimateAffinePartial2D(
-        start, end, method=cv2.RANSAC, ransacReprojThreshold=1.5, maxIters=500
-    )
-    if move is None or inliers.sum() < INLIERS or not 0.9 < math.hypot(*move[0, :2]) < 1.1:
-        return None
-    return move
-
-
-def _gain(background: np.ndarray, image: np.ndarray) -> tuple[float, ...]:
-    """Median ratio per channel where neither photo is dark or saturated: robust to the object."""
+def _log_ratio(background: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log ratio of the values (H, W, 3), and where neither photo is dark or saturated (H, W)."""
     b, i = (
-        cv2.GaussianBlur(photo, (0, 0), 1.5).reshape(-1, 3).astype(np.float32)
+        cv2.GaussianBlur(photo, (0, 0), 1.5).astype(np.float32).clip(DARK, None)
         for photo in (background, image)
     )
-    usable = ((np.minimum(b, i) > 12) & (np.maximum(b, i) < 243)).all(1)
-    if usable.sum() < 0.02 * len(b):
-        return 1.0, 1.0, 1.0
-    return tuple(np.median(i[usable] / b[usable], axis=0).clip(0.25, 4).tolist())
+    usable = ((np.minimum(b, i) > DARK) & (np.maximum(b, i) < 255 - DARK)).all(2)
+    return np.log(i / b), usable
 
 
-def _similarity(background: np.ndarray, image: np.ndarray) -> float:
-    """The local correlation that 60 % of the textured pixels exceed; the object is in the rest."""
-    b, i = (photo.astype(np.float32) for photo in (background, image))
-    mean_b, mean_i, square_b, square_i, product = (
-        cv2.blur(values, (15, 15)) for values in (b, i, b * b, i * i, b * i)
-    )
-    variance_b = square_b - mean_b**2
-    variance_i = square_i - mean_i**2
-    textured = np.maximum(variance_b, variance_i) > 30
-    if textured.mean() < 0.02:
-        return 1.0  # both photos are blank: nothing to complain about
-    spread = np.sqrt(np.maximum(variance_b * variance_i, 1.0))
-    return float(np.quantile(((product - mean_b * mean_i) / spread)[textured], 0.4))
+def _plain_gain(ratio: np.ndarray) -> np.ndarray:
+    """The gain of plain parts, log ratios (N, 3): none if it explains some, else the median.
+
+    Without structure, a large change or another colour is another place, not another exposure.
+    """
+    believed = ratio[(np.abs(ratio).max(1) < PLAIN_GAIN) & (np.ptp(ratio, axis=1) < PLAIN_TINT)]
+    unchanged = (np.abs(ratio) < LEVEL).all(1).sum() > VISIBLE * len(ratio)
+    return np.zeros(3) if unchanged or not len(believed) else np.median(believed, axis=0)

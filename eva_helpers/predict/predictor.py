@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from eva_helpers.files import InputError, make_folder, write_whole
-from eva_helpers.images import MIN_SIDE, read_rgb, resize, size_text, to_rgb, write_png
+from eva_helpers.files import InputError, writable_folder, write_whole
+from eva_helpers.images import (
+    MIN_SIDE,
+    Picture,
+    open_picture,
+    resize,
+    size_text,
+    to_rgb,
+    white_level,
+    write_png,
+)
 from eva_helpers.paths import WEIGHTS
 from eva_helpers.predict.pairing import PairCheck, align_background, check_pair
 
@@ -21,6 +30,7 @@ if TYPE_CHECKING:  # slow to import: errors in the photos' paths come first
     from torch import nn
 
 INPUT_SIZE = 224  # px of the longer side in the network, which was trained on 64 to 224 px
+STRIP = 64  # rows that are quantised at a time: large maps need no float copy
 SAME_SHAPE = 0.02  # aspect ratios that differ by less show the same frame at another size
 
 Photo = np.ndarray | Image.Image | str | os.PathLike
@@ -55,20 +65,38 @@ class Prediction:
         Raises:
             InputError: one of them exists (nothing is overwritten), or the folder is unusable.
         """
-        import matplotlib.pyplot as plt
+        from eva_helpers.plots.pictures import panels
 
-        mask, depth, panel = (Path(folder) / f"{name}.png" for name in ("mask", "depth", "panel"))
-        for path in (mask, depth, panel):
-            if path.exists():
-                raise InputError(f"{path} exists and is not overwritten: choose another folder.")
-        make_folder(Path(folder))
-        figure = self.show()
+        mask, depth, panel = output_files(folder)
+        figure = panels(self.background, self.image, self.mask, self.depth, pyplot=False)
         picture = io.BytesIO()
-        figure.savefig(picture, dpi=120, bbox_inches="tight")
-        plt.close(figure)
-        write_png(mask, np.rint(self.mask * 255).astype(np.uint8))
-        write_png(depth, np.rint(self.depth * 65535).astype(np.uint16))
+        figure.savefig(picture, format="png", dpi=120, bbox_inches="tight")
+        figure.clear()  # else its cycles keep the pictures until a full garbage collection
+        write_png(mask, _quantised(self.mask, np.uint8))
+        write_png(depth, _quantised(self.depth, np.uint16))
         return [mask, depth, write_whole(panel, picture.getvalue())]
+
+
+def output_files(folder: str | os.PathLike) -> list[Path]:
+    """Paths of mask, depth and panel in `folder`, which is made.
+
+    Raises:
+        InputError: one of them exists, or no file can be written there.
+    """
+    paths = [Path(folder) / f"{name}.png" for name in ("mask", "depth", "panel")]
+    for path in paths:
+        if path.exists():
+            raise InputError(f"{path} exists and is not overwritten: choose another folder.")
+    writable_folder(folder)
+    return paths
+
+
+def _quantised(values: np.ndarray, kind: type[np.unsignedinteger]) -> np.ndarray:
+    """A map in [0, 1] as whole numbers up to the largest of `kind`."""
+    made = np.empty(values.shape, kind)
+    for row in range(0, len(values), STRIP):
+        made[row : row + STRIP] = np.rint(values[row : row + STRIP] * np.iinfo(kind).max)
+    return made
 
 
 class Predictor:
@@ -111,7 +139,8 @@ class Predictor:
         size = (max(MIN_SIDE, round(height * scale)), max(MIN_SIDE, round(width * scale)))
         small = [resize(photo, size).transpose(2, 0, 1).copy() for photo in photos]
         maps = self.network(*(torch.from_numpy(photo).float().div(255)[None] for photo in small))
-        return [resize(each[0, 0].numpy(), (height, width)).clip(0, 1) for each in maps]
+        large = [resize(each[0, 0].numpy(), (height, width)) for each in maps]
+        return [np.clip(each, 0, 1, out=each) for each in large]
 
 
 def load_pair(
@@ -122,8 +151,11 @@ def load_pair(
     Raises:
         InputError: a photo is unusable, or their shapes differ and `force` is False.
     """
-    scene, scene_name = _as_rgb(background, "the background")
-    photo, name = _as_rgb(image, "the image")
+    names = [_name(background, "the background"), _name(image, "the image")]
+    pictures = [_opened(*each) for each in zip((background, image), names, strict=True)]
+    white = white_level(*pictures)  # one for both, so that they are scaled alike
+    scene, photo = (_as_rgb(pictures.pop(0), name, white) for name in names)
+    scene_name, name = names
     ratio = (scene.shape[1] / scene.shape[0]) / (photo.shape[1] / photo.shape[0])
     if abs(ratio - 1) > SAME_SHAPE and not force:
         raise InputError(
@@ -134,20 +166,33 @@ def load_pair(
     return resize(scene, photo.shape[:2]), photo
 
 
-def _as_rgb(photo: Photo, name: str) -> tuple[np.ndarray, str]:
-    """Any photo as uint8 RGB (H, W, 3), and its name for messages."""
+def _name(photo: Photo, otherwise: str) -> str:
+    """What messages call a photo."""
+    return otherwise if isinstance(photo, (Image.Image, np.ndarray)) else str(photo)
+
+
+def _opened(photo: Photo, name: str) -> Picture:
+    """A photo's picture; arrays are uint8 RGB (H, W, 3) or refused."""
     if isinstance(photo, Image.Image):
-        photo = to_rgb(photo)
-    elif not isinstance(photo, np.ndarray):
-        name = str(photo)
-        photo = read_rgb(photo)
-    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
+        return photo
+    if not isinstance(photo, np.ndarray):
+        return open_picture(photo)
+    if photo.dtype != np.uint8 or photo.shape[2:] != (3,):
         what = f"{name} is {photo.dtype} {photo.shape}"
         raise InputError(f"{what}: expected uint8 RGB of shape (H, W, 3).")
+    return photo
+
+
+def _as_rgb(picture: Picture, name: str, white: float | None) -> np.ndarray:
+    """Any picture as uint8 RGB (H, W, 3), large enough for the network; see `to_rgb`."""
+    if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.shape[2:] == (3,):
+        photo = picture
+    else:
+        photo = to_rgb(picture, white)
     if min(photo.shape[:2]) < MIN_SIDE:
         least = f"at least {MIN_SIDE} px a side"
         raise InputError(f"{name} is {size_text(photo)}: expected {least}; use a larger photo.")
-    return photo, name
+    return photo
 
 
 def predict_images(

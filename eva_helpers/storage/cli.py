@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from eva_helpers.catalogue import SPLITS, load_catalogue
 from eva_helpers.data import PLACEMENTS, CompositeDataset, channel_statistics
-from eva_helpers.files import InputError, command_line
+from eva_helpers.files import InputError, command_line, writable_folder
 from eva_helpers.paths import PARK
-from eva_helpers.storage.folders import PER_BACKGROUND, FolderDataset
+from eva_helpers.storage.folders import FolderDataset
 from eva_helpers.storage.packing import pack
 from eva_helpers.storage.writing import write_composites
 
@@ -48,11 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     packing.set_defaults(run=_pack)
     summary = commands.add_parser("statistics", help="mean and standard deviation of such files")
     summary.set_defaults(run=_statistics)
-    number = "composites of each background, without a manifest (default: %(default)s)"
+    number = "composites of each background, without a manifest (default: found from the photos)"
     polarity = "depth files are bright where near (the original project's are dark there)"
+    white = "value in the depth files that is the bright end of their scale (default: recognised)"
     for reading in (packing, summary):
         reading.add_argument("composites", type=Path, help="folder with the files")
-        reading.add_argument("--per-background", type=int, default=PER_BACKGROUND, help=number)
+        reading.add_argument("--per-background", type=int, help=number)
+        reading.add_argument("--depth-white", type=float, help=white)
         reading.add_argument("--near-is-bright", action="store_true", help=polarity)
     packing.add_argument("folder", type=Path, help="of the pack")
     for command in (write, packing, summary):
@@ -65,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _write(given: Namespace) -> None:
+    writable_folder(given.folder)
     catalogue = load_catalogue(given.catalogue)
     options = {name: getattr(given, name) for name in ("size", "positions", "placement", "seed")}
     try:
@@ -78,13 +81,16 @@ def _write(given: Namespace) -> None:
 
 
 def _read(given: Namespace) -> FolderDataset:
-    options = {"per_background": given.per_background, "near_is_dark": not given.near_is_bright}
-    composites = FolderDataset(given.composites, size=given.size, **options)
+    options = {"per_background": given.per_background, "depth_white": given.depth_white}
+    options |= {"size": given.size, "near_is_dark": not given.near_is_bright}
+    composites = FolderDataset(given.composites, **options)
     print(f"{len(composites):,} composites; depth files read as {composites.polarity}")
+    print(f"{composites.found}")
     return composites
 
 
 def _pack(given: Namespace) -> None:
+    writable_folder(given.folder)
     composites = _read(given)
     with tqdm(total=len(composites), unit="composite") as bar:
         pack(composites, given.folder, workers=given.workers, progress=bar.update)

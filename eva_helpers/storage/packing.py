@@ -7,11 +7,13 @@ import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset
 
+from eva_helpers.data import EpochSampler
 from eva_helpers.data.dataset import Tensors
 from eva_helpers.files import InputError, read_json, write_json
 from eva_helpers.storage.folders import FolderDataset
@@ -61,10 +63,30 @@ class PackedDataset(Dataset[Tensors]):
         return {name: batch[0] if np.ndim(index) == 0 else batch for name, batch in tensors.items()}
 
     def batches(self, batch_size: int = 64, seed: int = 0) -> DataLoader:
-        """A shuffling loader that reads whole batches at once."""
-        order = RandomSampler(self, generator=torch.Generator().manual_seed(seed))
+        """A loader that reads whole batches at once, shuffled from `seed` and the epoch."""
+        order = EpochSampler(len(self), seed=seed)
         sampler = BatchSampler(order, batch_size, drop_last=len(self) >= batch_size)
-        return DataLoader(self, sampler=sampler, batch_size=None)
+        return DataLoader(_Whole(self), batch_sampler=sampler, collate_fn=_same)
+
+
+class _Whole(Dataset[Tensors]):
+    """A pack of which a loader takes whole batches."""
+
+    def __init__(self, packed: PackedDataset) -> None:
+        self.packed = packed
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    def __getitem__(self, index: int) -> Tensors:
+        return self.packed[index]
+
+    def __getitems__(self, indices: list[int]) -> Tensors:
+        return self.packed[indices]
+
+
+def _same(batch: Any) -> Any:
+    return batch
 
 
 def pack(
@@ -110,18 +132,18 @@ def pack(
 
 
 def files_hash(composites: FolderDataset) -> str:
-    """A hash of the name, size and time of every file: it differs once a file has changed."""
+    """A hash of all samples' files by name, size and time: it differs once one has changed."""
     digest = hashlib.sha256()
-    for path in sorted({path for item in composites.items for path in item}):
-        stat = path.stat()
-        line = f"{path.parent.name}/{path.name}|{stat.st_size}|{stat.st_mtime_ns}\n"
-        digest.update(line.encode())
+    stats = {path: path.stat() for path in {path for item in composites.items for path in item}}
+    for path in (path for item in composites.items for path in item):
+        size_and_time = f"{stats[path].st_size}|{stats[path].st_mtime_ns}"
+        digest.update(f"{path.parent.name}/{path.name}|{size_and_time}\n".encode())
     return digest.hexdigest()
 
 
 def _state(composites: FolderDataset) -> dict:
-    state = {"format": "eva_helpers.pack 1", "size": composites.size, "count": len(composites)}
-    return state | {"near_is_dark": composites.near_is_dark, "files": files_hash(composites)}
+    state = {"format": "eva_helpers.pack 2", "size": composites.size, "count": len(composites)}
+    return state | {"read": composites.settings, "files": files_hash(composites)}
 
 
 def _open_arrays(

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, get_worker_info
 
 from eva_helpers.data import CompositeDataset
 from eva_helpers.files import InputError, make_folder, same_settings, write_json, write_whole
-from eva_helpers.storage.folders import FOLDERS, STEMS
+from eva_helpers.storage.numbering import FOLDERS, STEMS
 
 BATCH = 25  # tasks that a process does at a time
 FILES = ("number", "image", "mask", "depth", "background")  # with ORIGIN: the manifest's columns
@@ -84,8 +84,8 @@ def _settings(composites: CompositeDataset, count: int, jpeg: bool) -> dict:
     settings = {"format": "eva_helpers.folders 2", "depth": "near dark, far bright", "jpeg": jpeg}
     settings |= {"catalogue": composites.catalogue.name, "items": digest, "count": count}
     settings |= {"size": composites.canvas, "positions": composites.positions}
-    settings |= {"placement": composites.placement, "empty": composites.empty}
-    return settings | {"seed": composites.seed}
+    options = ("placement", "empty", "true_pairs", "variety", "seed")
+    return settings | {name: getattr(composites, name) for name in options}
 
 
 def _write(

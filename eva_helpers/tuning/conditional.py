@@ -53,7 +53,16 @@ def preview(
 def tradeoff(
     net: nn.Module, batches: list[Batch], z_near: float, weightings: list[LossWeights]
 ) -> list[dict]:
-    """Scores of a conditional network at each weighting: a row each, with its `weights`."""
+    """Scores of a conditional network at each weighting: a row each, with its `weights`.
+
+    Raises:
+        InputError: `batches` have no depth labels, so that there is nothing to trade.
+    """
+    if not any(batch["depth"].any() for batch in batches):
+        raise InputError(
+            "the samples have no depth labels, so weights of mask and depth cannot be compared: "
+            "label them with `eva-helpers photos ... --depth`, or use the embedded park."
+        )
     scores = (summary(evaluate(at_weighting(net, each), batches, z_near)) for each in weightings)
     return [row | {"weights": each} for row, each in zip(scores, weightings, strict=True)]
 

@@ -1,7 +1,6 @@
 """A training in its own thread, whose loss weights can be changed between two steps."""
 
 import atexit
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -143,9 +142,6 @@ class Tuner:
 
     def _after_step(self, step: int, terms: dict[str, float]) -> None:
         """Record the step; then carry out what was requested meanwhile."""
-        if not math.isfinite(terms["loss"]):
-            remedy = "reset to the best checkpoint, with smaller weights"
-            raise InputError(f"the loss is {terms['loss']} at step {step}: {remedy}.")
         weights = {f"weight {name}": getattr(self.trainer.weights, name) for name in SLIDERS}
         self.record.append({"step": step} | terms | weights)
         if time.monotonic() - self._updated > self.every:

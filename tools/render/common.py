@@ -258,12 +258,12 @@ def split_of(index: int) -> str:
 def record(folder: Path, kind: str, entry: dict) -> None:
     """Put `entry` (its `id` is the key) into list `kind` of `folder/catalogue.json`, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".catalogue.lock", "w") as lock:
+    with open(folder / ".catalogue.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         path = folder / "catalogue.json"
-        catalogue = json.loads(path.read_text()) if path.exists() else dict(HEADER)
+        catalogue = json.loads(path.read_text(encoding="utf-8")) if path.exists() else dict(HEADER)
         entries = {e["id"]: e for e in catalogue.get(kind, [])} | {entry["id"]: entry}
         catalogue[kind] = [entries[key] for key in sorted(entries)]
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(catalogue, indent=1) + "\n")
+        partial.write_text(json.dumps(catalogue, indent=1) + "\n", encoding="utf-8")
         os.replace(partial, path)

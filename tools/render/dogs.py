@@ -1100,7 +1100,9 @@ def _crop(picture: dict) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
 
 def _done(folder: Path) -> set[str]:
     path = folder / "catalogue.json"
-    entries = json.loads(path.read_text()).get("cutouts", []) if path.exists() else []
+    entries = (
+        json.loads(path.read_text(encoding="utf-8")).get("cutouts", []) if path.exists() else []
+    )
     return {
         e["id"]
         for e in entries
@@ -1136,7 +1138,7 @@ def contact_sheet(folder: Path, target: Path, tile: int = 128, columns: int = 15
         np.float32
     )
     tiles = []
-    for entry in json.loads((folder / "catalogue.json").read_text())["cutouts"]:
+    for entry in json.loads((folder / "catalogue.json").read_text(encoding="utf-8"))["cutouts"]:
         picture = cv2.cvtColor(
             cv2.imread(str(folder / entry["image"]), cv2.IMREAD_UNCHANGED), cv2.COLOR_BGRA2RGBA
         ).astype(np.float32)

@@ -295,7 +295,7 @@ def whole(part: np.ndarray, pair: dict, around: np.ndarray) -> np.ndarray:
 
 def contact_sheet(out: Path, target: Path, columns: int = 24, tile: int = 72) -> None:
     """Each pair: empty, with the dog, mask, depth."""
-    catalogue = json.loads((out / "catalogue.json").read_text())
+    catalogue = json.loads((out / "catalogue.json").read_text(encoding="utf-8"))
     views = {entry["id"]: entry for entry in catalogue["scenes"]}
     tiles = []
     for pair in catalogue["pairs"]:
@@ -326,7 +326,7 @@ def hideout_view(park: scenes.Park, options: argparse.Namespace) -> tuple[dict, 
     name = scenes.view_name(park.number, view)
     if name in scenes.done_views(options.out):
         scenes.camera(park, view)
-        entries = json.loads((options.out / "catalogue.json").read_text())["scenes"]
+        entries = json.loads((options.out / "catalogue.json").read_text(encoding="utf-8"))["scenes"]
         return next(entry for entry in entries if entry["id"] == name), thing
     with quiet():
         entry = scenes.render_view(park, view, options.out, options.size, options.samples)
@@ -358,7 +358,7 @@ def main() -> None:
     if options.contact_sheet:
         contact_sheet(options.out, options.contact_sheet)
         return
-    catalogue = json.loads((options.out / "catalogue.json").read_text())
+    catalogue = json.loads((options.out / "catalogue.json").read_text(encoding="utf-8"))
     done = {pair["id"] for pair in catalogue.get("pairs", [])}
     seen = [
         entry

@@ -1137,7 +1137,9 @@ def view_number(name: str) -> int:
 def done_views(out: Path) -> set[str]:
     """Ids in the catalogue whose files are all there."""
     path = out / "catalogue.json"
-    entries = json.loads(path.read_text()).get("scenes", []) if path.exists() else []
+    entries = (
+        json.loads(path.read_text(encoding="utf-8")).get("scenes", []) if path.exists() else []
+    )
     return {
         e["id"]
         for e in entries
@@ -1148,7 +1150,7 @@ def done_views(out: Path) -> set[str]:
 def contact_sheet(out: Path, target: Path, columns: int = 20, tile: int = 96) -> None:
     """Every view over its depth (near is bright), the walkable ground in green."""
     tiles = []
-    for entry in json.loads((out / "catalogue.json").read_text())["scenes"]:
+    for entry in json.loads((out / "catalogue.json").read_text(encoding="utf-8"))["scenes"]:
         shown = common.depth_tile(out / entry["depth"])
         shown[cv2.imread(str(out / entry["ground"]), 0) > 0, ::2] //= 2
         view = np.concatenate([common.read_tile(out / entry["image"]), shown])

@@ -1,0 +1,38 @@
+"""Settings of a training, and all that decides its result."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings of one training.
+
+    `lr` is the peak of the one-cycle schedule. `ema` is the decay of the averaged weights, which
+    are evaluated and kept; 1 / (1 - ema) should be few of all steps. `balance` is one of
+    `losses.BALANCES`. `seed` is recorded, not applied: seed torch before building the network.
+    `minutes` limits the training to as many of the epochs as this machine trains and validates in
+    that time: at least one, of fewer steps if need be (0: no limit).
+    """
+
+    epochs: int = 10
+    lr: float = 3e-3
+    weight_decay: float = 0.02
+    ema: float = 0.99
+    clip: float = 1.0
+    balance: str = "fixed"
+    seed: int = 0
+    minutes: float = 0.0
+
+
+def all_settings(config: TrainingConfig, **groups: dict[str, Any]) -> dict[str, Any]:
+    """The fields of `config`, and those of nested `groups` with their names joined by blanks."""
+    return asdict(config) | _flat(groups, "")
+
+
+def _flat(settings: dict[str, Any], prefix: str) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, value in settings.items():
+        nested = isinstance(value, dict)
+        result |= _flat(value, f"{prefix}{name} ") if nested else {prefix + name: value}
+    return result

@@ -1,0 +1,63 @@
+"""The folder of a training: settings, history, weights, and the state to resume from."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from eva_helpers import __version__, files
+from eva_helpers.training.checkpoint import STATE, Contents, read_state, write_state
+
+PROGRESS = "progress.json"
+REMEDY = "resume with the same settings, or choose another folder"
+
+
+class RunFolder:
+    """A folder that belongs to one training with certain `settings`.
+
+    `state` holds the files to resume from, None in a new training. History and weights beside it
+    are copies: they are written after it, and again on resuming.
+
+    Raises:
+        InputError: the folder cannot be written; it holds a training and `resume` is False; or one
+            with other settings, or with damaged files.
+    """
+
+    def __init__(
+        self, path: Path, settings: dict[str, Any], resume: bool, say: Callable[[str], None]
+    ) -> None:
+        self.path = files.writable_folder(path)
+        self.settings = settings
+        config = self.path / "config.json"
+        if not resume and (config.exists() or (self.path / STATE).exists()):
+            remedy = "choose another folder, or pass resume=True to continue it"
+            raise files.InputError(f"{self.path} already holds a training: {remedy}.")
+        self.state = read_state(self.path, say) if resume else None
+        known = config if config.exists() or not self.state else self.path / STATE / PROGRESS
+        # epochs and steps of each, where a limit of minutes was fitted to the speed
+        self.plan: list[int] | None = None
+        if files.same_settings(known, settings, REMEDY):
+            self.plan = files.read_json(known).get("plan")
+        else:
+            self.write_config()
+
+    def write_config(self) -> None:
+        """Record settings and plan."""
+        values = self.settings | {"plan": self.plan, "version": __version__}
+        files.write_json(self.path / "config.json", values)
+
+    def save(self, progress: dict[str, Any], training: bytes, best: bytes, last: bytes) -> None:
+        """Write the state, then history and weights; `progress` holds the `history`."""
+        values = self.settings | {"plan": self.plan, "version": __version__} | progress
+        text = json.dumps(values, indent=1, allow_nan=False)
+        contents = {PROGRESS: text.encode(), "training.pt": training, "best.safetensors": best}
+        write_state(self.path, contents)
+        self.publish(contents, last)
+
+    def publish(self, contents: Contents, last: bytes) -> None:
+        """Let the history and the weights beside the state be those of the state."""
+        history = json.loads(contents[PROGRESS])["history"]
+        lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in history)
+        outputs = {"history.jsonl": lines.encode(), "last.safetensors": last}
+        for name, data in (outputs | {"best.safetensors": contents["best.safetensors"]}).items():
+            files.write_whole(self.path / name, data)
