@@ -51,10 +51,10 @@ FULL = (
     Stage(
         "plain",
         {64: (16, 4096), 128: (8, 1600), 224: (4, 1200)},
-        epochs=6,
-        lr=1e-3,
+        epochs=5,
+        lr=4e-4,
         sized=True,
-        plain=0.3,
+        plain=0.25,
         mask_only=True,
     ),
 )
