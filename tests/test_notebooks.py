@@ -14,9 +14,12 @@ import papermill
 import parameters
 import pytest
 import run as runner
+from test_folders import write_original
 
 from eva_helpers import catalogue, paths
 from eva_helpers.files import InputError
+from eva_helpers.predict import Predictor
+from eva_helpers.storage import FolderDataset
 
 FOLDER = paths.ROOT / "notebooks"
 GALLERY = paths.ROOT / "assets" / "gallery"
@@ -157,6 +160,40 @@ def test_notebooks_run_on_photographs(mine, tiny_model, tmp_path, capsys):
     status = runner.main([*command, "--out", str(tmp_path)])
     assert status == 0, capsys.readouterr().err
     assert (tmp_path / "photos/figures/00_labels.png").is_file()
+
+
+@pytest.mark.notebook
+def test_without_depth_labels_masks_are_trained_and_scored(mine, tmp_path, capsys):
+    folder = tmp_path / "catalogue"
+    catalogue.build_catalogue(folder, catalogue.photos_of_folder(mine))
+    command = ["--profile", "smoke", "--only", "04", "05", "--name", "masks"]
+    status = runner.main([*command, "--out", str(tmp_path), "-p", "CATALOGUE", str(folder)])
+    assert status == 0, capsys.readouterr().err
+    metrics = json.loads((tmp_path / "masks/metrics.json").read_text(encoding="utf-8"))
+    names = " ".join(name for values in metrics.values() for name in values)
+    assert "mask_iou" in names and "validation mask IoU" in names
+    assert "rmse" not in names.lower() and "delta" not in names
+
+
+@pytest.mark.notebook
+def test_a_folder_of_composites_is_trained_on_and_resumed(tmp_path, capsys, monkeypatch):
+    """From files in the original project's layout to masks of two photos."""
+    write_original(tmp_path / "my composites", per=4, count=16, first=0)
+    monkeypatch.chdir(tmp_path)
+    command = ["--profile", "smoke", "--only", "04", "-p", "COMPOSITES", "my composites"]
+    command += ["-p", "SIZE", "32", "-p", "SAMPLES_PER_EPOCH", "16", "-p", "BATCH_SIZE", "8"]
+    assert runner.main([*command, "--out", "runs", "--name", "mine"]) == 0, capsys.readouterr().err
+    printed = (tmp_path / "runs/mine/04_weighted_loss_training.ipynb").read_text(encoding="utf-8")
+    assert "16 composites: 4 composites per background" in printed and "inferred" in printed
+    training = tmp_path / "runs/mine/training"
+    before = (training / "last.safetensors").read_bytes()
+    resume = ["-p", "RESUME", "yes", "-p", "RUN_DIR", "runs/mine"]
+    assert runner.main([*command, *resume, "--out", "runs", "--name", "again"]) == 0
+    assert (training / "last.safetensors").read_bytes() == before
+    composites = FolderDataset(tmp_path / "my composites", size=32)
+    item = composites.items[0]
+    result = Predictor.load(training / "best.safetensors")(item.background, item.image)
+    assert result.mask.shape == result.depth.shape == (80, 80)
 
 
 @pytest.mark.notebook
