@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from eva_helpers.evaluation.baselines import THRESHOLDS, photo_difference
 from eva_helpers.evaluation.metrics import dice, iou
 from eva_helpers.evaluation.robustness import Photos, exposure, jpeg, noise, shift
 from eva_helpers.files import command_line, output_file, write_json
@@ -31,6 +32,7 @@ OTHER = 7  # how many composites further the wrong background is taken from
 REPETITIONS = 30  # of the timing
 COST = 0.02  # of IoU that alignment may take
 SHARES = ("flagged", "another place", "worse aligned")
+SCORES = ("dice", "aligned", "iou", "subtraction")
 
 
 def unchanged(background, image, mask, rng) -> Photos:
@@ -71,19 +73,27 @@ def measure(predictor: Predictor, pairs: Iterable[Pair]) -> dict[str, float]:
 
     Returns:
         The shares that are flagged, called another place, and lose more than COST of IoU by
-        alignment; the mean Dice without and with alignment.
+        alignment; the mean Dice without and with alignment; the mean IoU without, and that of
+        subtraction at the threshold that is best for these pairs.
     """
     rows = []
+    simple = []
     for background, image, mask in tqdm(pairs, leave=False):
         truth = torch.from_numpy(mask)[None, None]
         plain, aligned = (predictor(background, image, align=align) for align in (False, True))
         found = [torch.from_numpy(each.mask)[None, None] for each in (plain, aligned)]
-        cost = iou(found[0], truth) - iou(found[1], truth)
-        scores = [dice(each, truth).item() for each in found]
-        check = plain.check
-        rows.append([bool(check.problems), not check.same_place, cost.item() > COST, *scores])
-    names = ("flagged", "another place", "worse aligned", "dice", "aligned")
-    return dict(zip(names, np.mean(rows, axis=0).tolist(), strict=True))
+        scores = [iou(each, truth).item() for each in found]
+        dices = [dice(each, truth).item() for each in found]
+        shares = (plain.check.problems, not plain.check.same_place, scores[0] - scores[1] > COST)
+        rows.append([*map(bool, shares), *dices, scores[0]])
+        photos = (
+            torch.from_numpy(photo.copy()).permute(2, 0, 1)[None] / 255
+            for photo in (background, image)
+        )
+        change = photo_difference(*photos)
+        simple.append([iou(change > threshold, truth).item() for threshold in THRESHOLDS])
+    means = [*np.mean(rows, axis=0), np.mean(simple, axis=0).max()]
+    return {name: float(mean) for name, mean in zip(SHARES + SCORES, means, strict=True)}
 
 
 def damaged(triples: list[Triple], damage: Callable) -> Iterator[Pair]:
@@ -101,7 +111,7 @@ def synthetic(kind: Kind, count: int, seed: int) -> Iterator[Pair]:
 def report(name: str, row: dict) -> None:
     """Print one row of the table."""
     shares = "".join(f"{row.get(key, np.nan):>15.1%}" for key in SHARES)
-    scores = "".join(f"{row.get(key, np.nan):>9.4f}" for key in ("dice", "aligned"))
+    scores = "".join(f"{row.get(key, np.nan):>12.4f}" for key in SCORES)
     say(f"{name:<42}{shares}{scores}")
 
 
@@ -138,7 +148,8 @@ def main(arguments: list[str] | None = None) -> None:
         for name, (kind, bad) in KINDS.items():
             groups[name] = (synthetic(kind, options.count, options.seed), bad)
     predictor = Predictor.load(options.weights)
-    say(f"{'':<42}{''.join(f'{name:>15}' for name in SHARES)}{'Dice':>9}{'aligned':>9}")
+    heads = [f"{name:>15}" for name in SHARES] + [f"{name:>12}" for name in SCORES]
+    say(" " * 42 + "".join(heads))
     for name, row in result.items():
         if isinstance(row, dict):
             report(name, row)
