@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -30,7 +31,9 @@ class Stage:
     """One training: `parts` maps the side in px to (batch size, samples an epoch).
 
     `sized` as in ModelConfig, `plain` as in CompositeDataset. `mask_only`: the mask decoder alone
-    is trained, so that the depth stays as it is.
+    is trained, so that the depth stays as it is. `blend` is the share of the stage's weights in the
+    mean of those before and after it, which keeps more of what was learned before (Wortsman et
+    al., 2022).
     """
 
     name: str
@@ -40,6 +43,7 @@ class Stage:
     sized: bool = False
     plain: float = 0.0
     mask_only: bool = False
+    blend: float = 1.0
 
 
 FULL = (
@@ -56,6 +60,7 @@ FULL = (
         sized=True,
         plain=0.25,
         mask_only=True,
+        blend=0.6,
     ),
 )
 SMOKE = (
@@ -137,9 +142,21 @@ def train(
         if stage.sized and not net.config.sized:
             net = with_sizes(net)
         config = TrainingConfig(epochs=stage.epochs, lr=stage.lr, ema=EMA, seed=seed + number)
+        start = copy.deepcopy(net)
         run_stage(catalogue, stage, net, folder / stage.name, config, weights, workers, seed)
-        net = load_weights(folder / stage.name / "last.safetensors")
-    return load_weights(folder / stages[-1].name / "best.safetensors")
+        kept = "best" if stage is stages[-1] else "last"
+        net = blended(start, load_weights(folder / stage.name / f"{kept}.safetensors"), stage.blend)
+    assert net is not None
+    return net
+
+
+def blended(before: MaskDepthNet, after: MaskDepthNet, share: float) -> MaskDepthNet:
+    """`after`, with the mean of both networks' weights; `share` is that of `after`."""
+    old = before.state_dict()
+    for name, value in after.state_dict().items():
+        if value.is_floating_point() and share < 1:
+            value.lerp_(old[name].to(value), 1 - share)
+    return after
 
 
 def run_stage(

@@ -93,6 +93,15 @@ def test_alternate_interleaves_and_keeps_every_batch():
     assert batches != sorted(batches)
 
 
+def test_blending_is_a_mean_of_weights():
+    one, two = (MaskDepthNet(TINY) for _ in range(2))
+    name, expected = next(iter(one.state_dict())), {}
+    for key in one.state_dict():
+        expected[key] = one.state_dict()[key] * 0.25 + two.state_dict()[key] * 0.75
+    mixed = stages.blended(one, two, 0.75).state_dict()
+    assert torch.allclose(mixed[name], expected[name]) and name.endswith("weight")
+
+
 def test_training_the_shipped_weights_resumes(command, tmp_path):
     out = tmp_path / "train"
     tuned = write_weights(tmp_path / "tuned.json", LossWeights(0.5, 0.5))
