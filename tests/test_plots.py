@@ -49,6 +49,14 @@ def test_cases_share_the_depth_scale_and_show_the_signed_error():
     assert error.get_clim() == pytest.approx((-top / 2, top / 2))
 
 
+def test_cases_without_depth_labels_are_masks():
+    row = sample()
+    row |= {"predicted_mask": row["mask"], "predicted_depth": row["depth"]}
+    row["depth"] = row["depth"] * 0
+    titles = [ax.get_title() for ax in plots.cases([row]).axes]
+    assert titles == ["image", "mask", "predicted mask"]
+
+
 def test_large_pictures_are_reduced_before_they_are_drawn():
     photo = np.zeros((600, 1200, 3), np.uint8)
     found = photo[..., 0] == 0

@@ -83,11 +83,13 @@ def cases(rows: Rows, titles: Titles = ()) -> Figure:
     """One row per case: image, true and predicted mask, true and predicted depth, depth error.
 
     Each has `image`, `mask`, `depth`, `predicted_mask` and `predicted_depth`; the depths share a
-    colour scale. In the error, red is predicted too far, blue too near.
+    colour scale. In the error, red is predicted too far, blue too near. Without any depth label
+    (0 everywhere), depth is left out.
     """
+    labelled = any(as_picture(row["depth"]).any() for row in rows)
     errors = [as_picture(row["predicted_depth"]) - as_picture(row["depth"]) for row in rows]
     shown = [{**row, "depth_error": error} for row, error in zip(rows, errors, strict=True)]
-    return _grid(shown, CASE, titles, 1.95)
+    return _grid(shown, CASE if labelled else CASE[:3], titles, 1.95)
 
 
 def _grid(
