@@ -125,7 +125,8 @@ def _white(path: str | os.PathLike, pictures: Sequence[np.ndarray]) -> float:
     raise InputError(
         f"the depth files, such as {path}, have values up to {highest:g} ({kind}): millimetres, "
         "metres or fewer bits; give the value that stands for the far end of the scale, such as "
-        "10000 for 10 m in millimetres (depth_white=10000, --depth-white 10000)."
+        "10000 for 10 m in millimetres (depth_white=10000, --depth-white 10000, or DEPTH_WHITE in "
+        "notebook 04)."
     )
 
 
