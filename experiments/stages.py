@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -15,7 +13,6 @@ from torch.utils.data import DataLoader
 from eva_helpers.catalogue.catalogue import Catalogue
 from eva_helpers.data.dataset import CompositeDataset
 from eva_helpers.data.loaders import make_loader, set_epoch
-from eva_helpers.evaluation.scoring import Batch
 from eva_helpers.files import read_json
 from eva_helpers.losses.weighting import LossWeights
 from eva_helpers.model.net import MaskDepthNet, ModelConfig, with_sizes
@@ -30,10 +27,7 @@ EMA = 0.998  # decay of the averaged weights
 class Stage:
     """One training: `parts` maps the side in px to (batch size, samples an epoch).
 
-    `sized` as in ModelConfig, `plain` as in CompositeDataset. `mask_only`: the mask decoder alone
-    is trained, so that the depth stays as it is. `blend` is the share of the stage's weights in the
-    mean of those before and after it, which keeps more of what was learned before (Wortsman et
-    al., 2022).
+    `sized` as in ModelConfig, `plain` and `boxes` as in CompositeDataset.
     """
 
     name: str
@@ -42,49 +36,26 @@ class Stage:
     lr: float
     sized: bool = False
     plain: float = 0.0
-    mask_only: bool = False
-    blend: float = 1.0
+    boxes: float = 0.0
 
 
 FULL = (
     Stage("64px", {64: (16, 16384)}, epochs=8, lr=3e-3),
     Stage("mixed", {64: (16, 3072), 128: (8, 1800), 224: (4, 1400)}, epochs=8, lr=2e-3),
     Stage(
-        "sized", {64: (16, 6144), 128: (8, 1800), 224: (4, 1400)}, epochs=15, lr=2e-3, sized=True
-    ),
-    Stage(
-        "plain",
-        {64: (16, 4096), 128: (8, 1600), 224: (4, 1200)},
-        epochs=5,
-        lr=4e-4,
-        sized=True,
-        plain=0.25,
-        mask_only=True,
-        blend=0.6,
+        "boxes",
+        {64: (16, 3072), 128: (8, 1600), 224: (4, 2000)},
+        epochs=8,
+        lr=2e-3,
+        plain=0.2,
+        boxes=0.5,
     ),
 )
 SMOKE = (
     Stage("64px", {64: (8, 16)}, epochs=1, lr=1e-3),
     Stage("mixed", {64: (8, 8), 96: (4, 8)}, epochs=1, lr=1e-3),
-    Stage("sized", {64: (8, 8), 96: (4, 8)}, epochs=1, lr=1e-3, sized=True),
-    Stage("plain", {64: (8, 8)}, epochs=1, lr=1e-3, sized=True, plain=0.5, mask_only=True),
+    Stage("boxes", {64: (8, 8), 96: (4, 8)}, epochs=1, lr=1e-3, plain=0.5, boxes=0.5),
 )
-
-
-class MaskTrainer(Trainer):
-    """Trains the mask decoder alone: encoder and depth decoder stay to the bit as they are."""
-
-    def __init__(self, net: MaskDepthNet, *arguments: Any, **options: Any) -> None:
-        net.requires_grad_(False)
-        net.mask_decoder.requires_grad_(True)
-        super().__init__(net, *arguments, **options)
-
-    def predict(self, batch: Batch, *condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """As Trainer, while the rest keeps the statistics of its normalisations."""
-        net = self.accelerator.unwrap_model(self.net)
-        net.encoder.eval()
-        net.depth_decoder.eval()
-        return super().predict(batch, *condition)
 
 
 class Alternate:
@@ -116,7 +87,7 @@ def loaders(catalogue: Catalogue, stage: Stage, workers: int, seed: int) -> Alte
     """Training pairs of every size of the stage, made as DATA says, with all augmentations."""
     made = []
     for size, (batch, samples) in stage.parts.items():
-        data = DATA | {"plain": stage.plain}
+        data = DATA | {"plain": stage.plain, "boxes": stage.boxes}
         pairs = CompositeDataset(catalogue, size=size, augment=True, seed=seed + size, **data)
         made.append(make_loader(pairs, batch, samples=samples, workers=workers, seed=seed + size))
     return Alternate(made)
@@ -142,21 +113,11 @@ def train(
         if stage.sized and not net.config.sized:
             net = with_sizes(net)
         config = TrainingConfig(epochs=stage.epochs, lr=stage.lr, ema=EMA, seed=seed + number)
-        start = copy.deepcopy(net)
         run_stage(catalogue, stage, net, folder / stage.name, config, weights, workers, seed)
         kept = "best" if stage is stages[-1] else "last"
-        net = blended(start, load_weights(folder / stage.name / f"{kept}.safetensors"), stage.blend)
+        net = load_weights(folder / stage.name / f"{kept}.safetensors")
     assert net is not None
     return net
-
-
-def blended(before: MaskDepthNet, after: MaskDepthNet, share: float) -> MaskDepthNet:
-    """`after`, with the mean of both networks' weights; `share` is that of `after`."""
-    old = before.state_dict()
-    for name, value in after.state_dict().items():
-        if value.is_floating_point() and share < 1:
-            value.lerp_(old[name].to(value), 1 - share)
-    return after
 
 
 def run_stage(
@@ -176,10 +137,7 @@ def run_stage(
     sizes = ", ".join(map(str, stage.parts))
     say(f"stage {stage.name}: {stage.epochs} epochs of {len(batches)} steps, sizes {sizes} px")
     options = {"z_near": catalogue.z_near, "resume": True, "say": say}
-    trainer = MaskTrainer if stage.mask_only else Trainer
-    if stage.mask_only:
-        weights = replace(weights, depth=0.0)
-    trainer(net, batches, validation, folder, config, weights, **options).fit()
+    Trainer(net, batches, validation, folder, config, weights, **options).fit()
 
 
 def before(folder: Path) -> dict:

@@ -335,3 +335,22 @@ def test_the_order_follows_from_seed_and_epoch(tiny):
     assert list(loaders[1].sampler) == first[1]
     everything = make_loader(pairs, 4, shuffle=True)
     assert sorted(everything.sampler) == list(range(len(pairs)))
+
+
+def test_boxes_show_the_object_enlarged_without_depth(park):
+    options = {"size": 64, "augment": True, "strength": 1.0, "seed": 2}
+    plain = CompositeDataset(park, **options)
+    boxes = CompositeDataset(park, boxes=1.0, **options)
+    shares = []
+    for index in range(0, len(plain), len(plain) // 20):
+        whole, part = plain[index], boxes[index]
+        assert part["image"].shape == whole["image"].shape and not part["depth"].any()
+        shares.append((float(whole["mask"].mean()), float(part["mask"].mean())))
+    before, after = np.transpose(shares)
+    assert (after >= before - 0.02).all() and after.mean() > 1.5 * before.mean()
+    assert after.mean() < 0.8, "some surroundings remain"
+
+
+def test_boxes_of_empty_scenes_are_anywhere(park):
+    boxes = CompositeDataset(park, size=64, boxes=1.0, empty=1.0)
+    assert all(not boxes[index]["mask"].any() for index in range(10))

@@ -93,13 +93,6 @@ def test_alternate_interleaves_and_keeps_every_batch():
     assert batches != sorted(batches)
 
 
-def test_blending_is_a_mean_of_weights():
-    one, two = (MaskDepthNet(TINY) for _ in range(2))
-    name = next(key for key, _ in one.named_parameters() if key.startswith("mask_decoder"))
-    expected = 0.25 * one.state_dict()[name] + 0.75 * two.state_dict()[name]
-    assert torch.allclose(stages.blended(one, two, 0.75).state_dict()[name], expected)
-
-
 def test_training_the_shipped_weights_resumes(command, tmp_path):
     out = tmp_path / "train"
     tuned = write_weights(tmp_path / "tuned.json", LossWeights(0.5, 0.5))
@@ -118,13 +111,12 @@ def test_training_the_shipped_weights_resumes(command, tmp_path):
     assert later["commit"] == "an older one" and later["evaluated_at"] == card["evaluated_at"]
     assert again.returncode == 0 and "resumed" in again.stdout
     assert again.stdout.count("epoch   1/1") == 0, "nothing is trained twice"
-    assert net.config.sized
-    assert [stage["name"] for stage in card["stages"]] == ["64px", "mixed", "sized", "plain"]
+    assert [stage["name"] for stage in card["stages"]] == ["64px", "mixed", "boxes"]
 
 
 @pytest.fixture
 def shipped(tmp_path, weights, monkeypatch):
-    """Shipped weights that have had two of four stages."""
+    """Shipped weights that have had two of three stages."""
     path = tmp_path / "shipped.safetensors"
     shutil.copy(weights, path)
     had = {"stages": [{"name": "64px"}, {"name": "mixed"}], "minutes": 50, "commit": "before"}
@@ -141,14 +133,14 @@ def test_the_shipped_weights_are_trained_further(tmp_path, weights, shipped, cap
         assert train_shipped.main([*further, "--ship"]) == 0
         card = read_json(out / "shipped.json")
         assert "stage mixed" not in capfd.readouterr().out
-        assert (out / "sized").is_dir() and not (out / "mixed").exists()
-        assert card["minutes"] >= 50 and len(card["stages"]) == 4
-        assert card["commit"].startswith("before, stage sized ")
-        assert load_weights(shipped).config == replace(load_weights(weights).config, sized=True)
+        assert (out / "boxes").is_dir() and not (out / "mixed").exists()
+        assert card["minutes"] >= 50 and len(card["stages"]) == 3
+        assert card["commit"].startswith("before, stage boxes ")
+        assert load_weights(shipped).config == load_weights(weights).config
     assert train_shipped.main(["--profile", "smoke", "--out", str(out)]) == 2
     assert "begun with --further" in capfd.readouterr().err
     assert train_shipped.main([*further[:-1], str(tmp_path / "another")]) == 2
-    assert "has had all 4 stages" in capfd.readouterr().err
+    assert "has had all 3 stages" in capfd.readouterr().err
     assert not (tmp_path / "another").exists()
 
 

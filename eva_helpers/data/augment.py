@@ -10,6 +10,9 @@ from eva_helpers.images import resize
 
 MARGIN = 1.25  # composites are this much larger than the training crop
 CROP_AREA = (0.6, 1.0)  # share of the frame; smaller crops cost mask accuracy and gain no depth
+BOX_MARGIN = (0.05, 0.5)  # on every side of an object's box, as a share of the box
+BOX_OFF = 0.05  # standard deviation of its error, likewise
+MAX_ENLARGED = 3.5  # times
 FOUR_MAPS = {"background": "image", "depth": "mask"}  # `image` and `mask` are Albumentations' own
 
 
@@ -42,6 +45,32 @@ def crop(
         for name, array in sample.items()
     }
     part["depth"] = np.minimum(part["depth"] * np.float32(height / h), 1.0)
+    return part
+
+
+def around_object(sample: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """The object's box with some surroundings, enlarged to the sample's size; without depth label.
+
+    The box is off by some, as that of a coarse mask is; without an object it is anywhere.
+    """
+    height, width = sample["mask"].shape
+    x, y, w, h = cv2.boundingRect((sample["mask"] > 0.3).astype(np.uint8))
+    if w * h == 0:
+        x, y = rng.integers(0, (width, height))
+        w = h = 1
+    side = max(w, h) * (1 + 2 * rng.uniform(*BOX_MARGIN))
+    side = float(np.clip(side, min(height, width) / MAX_ENLARGED, min(height, width)))
+    off = rng.normal(0, BOX_OFF * side, 2)
+    left = round(np.clip(x + (w - side) / 2 + off[0], 0, width - side))
+    top = round(np.clip(y + (h - side) / 2 + off[1], 0, height - side))
+    end = round(side)
+    part = {
+        name: resize(
+            np.ascontiguousarray(array[top : top + end, left : left + end]), (height, width)
+        )
+        for name, array in sample.items()
+    }
+    part["depth"] = np.zeros_like(part["depth"])
     return part
 
 

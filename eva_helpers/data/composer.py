@@ -14,6 +14,7 @@ from eva_helpers.data.plain import place_anywhere, plain_background, smooth_obje
 DISTRACTORS = 0.35  # share of objects at variety 1, as RECOLOURED
 RECOLOURED = 0.5
 WALLS = 0.6  # share of plain composites with a wall for a background
+DISTRACTOR_SIDE = 96  # px at least, of the square that they are drawn in
 DISTRACTOR_HEIGHTS = (0.25, 2.0)  # m, of distractor objects on the ground
 
 Arrays = dict[str, np.ndarray]  # background, image: uint8 (H, W, 3); mask, depth: float32 (H, W)
@@ -143,7 +144,8 @@ class Composite:
     def _distractor(self, item: Cutout) -> tuple[Cutout, list[Layers]]:
         """A synthetic object, filled with a part of a random background, in place of `item`."""
         scene = int(self.rng.integers(len(self.composer.scenes)))
-        rgba = random_object(self.rng, self.composer.view(scene).background)
+        side = max(DISTRACTOR_SIDE, self.composer.size)
+        rgba = random_object(self.rng, self.composer.view(scene).background, side)
         height, width = rgba.shape[:2]
         metres = float(np.exp(self.rng.uniform(*np.log(DISTRACTOR_HEIGHTS))))
         contact = (height - 1.0, width / 2)

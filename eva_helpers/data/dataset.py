@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from eva_helpers.catalogue import Catalogue, read_pair
-from eva_helpers.data.augment import MARGIN, colours, crop, geometry, seeded
+from eva_helpers.data.augment import MARGIN, around_object, colours, crop, geometry, seeded
 from eva_helpers.data.capture import Capture, CaptureDifferences
 from eva_helpers.data.composer import Arrays, Composer, happens
 from eva_helpers.data.distractors import sway
@@ -71,6 +71,8 @@ class CompositeDataset(Dataset[Tensors]):
             objects, a second object, leaves and grass that move.
         plain: share of smooth objects of one colour, most of them before a plain wall; a wall has
             no depth label.
+        boxes: share of samples that show an object and its surroundings enlarged, as the second
+            pass of `predict.Predictor` sees them; they have no depth label.
 
     Raises:
         ValueError: `placement` is unknown, or `size`, `positions` or `strength` out of range.
@@ -90,6 +92,7 @@ class CompositeDataset(Dataset[Tensors]):
     true_pairs: float = 0.0
     variety: float = 0.0
     plain: float = 0.0
+    boxes: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -163,7 +166,11 @@ class CompositeDataset(Dataset[Tensors]):
             sample |= seeded(self.colours, rng)(**photos)
         if happens(rng, SWAYING * self.variety):
             sample["background"] = sway(sample["background"], rng)
-        return shoot(sample, self.capture, rng)
+        if not happens(rng, self.boxes):
+            return shoot(sample, self.capture, rng)
+        background, image = self.capture(sample["background"], sample["image"], sample["mask"], rng)
+        shot = sample | {"background": background, "image": image}
+        return to_tensors(around_object(shot, rng))
 
 
 @dataclass(eq=False, repr=False)

@@ -3,17 +3,26 @@
 import cv2
 import numpy as np
 
+SHIFT = 4  # bits after the point in OpenCV's coordinates
+FINE = 0.4  # share of distractor objects with fine structure, half of them also with holes
+SOFT = 0.3  # share of them whose outline is out of focus
+
 
 def random_object(rng: np.random.Generator, texture: np.ndarray, side: int = 96) -> np.ndarray:
     """A synthetic distractor object, RGBA uint8 (h, w, 4), at most `side` pixels high and wide.
 
-    One to four random shapes, filled with a part of the picture `texture`, uint8 (H, W, 3), or with
-    the colours of its corners. A network trained on dogs alone looks for dogs instead of changes.
+    One to four random shapes, some with hairs, wires or holes, filled with a part of the picture
+    `texture`, uint8 (H, W, 3), or with the colours of its corners. A network trained on dogs alone
+    looks for dogs instead of changes.
     """
     alpha = np.zeros((side, side), np.uint8)
-    for _ in range(rng.integers(1, 5)):
-        outline = np.rint(_random_outline(rng, side) * 16).astype(np.int32)
-        cv2.fillPoly(alpha, [outline], 255, cv2.LINE_AA, shift=4)
+    outlines = [_random_outline(rng, side) for _ in range(rng.integers(1, 5))]
+    for outline in outlines:
+        cv2.fillPoly(alpha, [_fixed_point(outline)], 255, cv2.LINE_AA, SHIFT)
+    if rng.random() < FINE:
+        _add_fine_structure(rng, alpha, outlines[0])
+    if rng.random() < SOFT:
+        alpha[:] = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.4, 2.0) * side / 200)
     x, y, width, height = cv2.boundingRect(alpha)
     h, w = (max(8, round(length * rng.uniform(0.15, 0.9))) for length in texture.shape[:2])
     top = rng.integers(texture.shape[0] - h + 1)
@@ -23,6 +32,51 @@ def random_object(rng: np.random.Generator, texture: np.ndarray, side: int = 96)
         part = part[:: h - 1, :: w - 1]
     rgb = cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.dstack([rgb, alpha[y : y + height, x : x + width]])
+
+
+def _fixed_point(points: np.ndarray) -> np.ndarray:
+    """Points (n, 2) in pixels as whole numbers of 1 / 2**SHIFT px."""
+    return np.rint(points * 2**SHIFT).astype(np.int32)
+
+
+def _add_fine_structure(rng: np.random.Generator, alpha: np.ndarray, outline: np.ndarray) -> None:
+    """Draw hairs along `outline` or wires across `alpha` (side, side), and cut holes, in place."""
+    side = len(alpha)
+    lines = _hairs(rng, outline, side) if rng.random() < 0.5 else _wires(rng, side)
+    width = 1 if len(lines) > 8 else int(rng.integers(1, 2 + side // 32))
+    for line in lines:
+        cv2.polylines(alpha, [_fixed_point(line)], False, 255, width, cv2.LINE_AA, SHIFT)
+    for _ in range(rng.integers(0, 6) if rng.random() < 0.5 else 0):
+        hole = (_random_outline(rng, side) - side / 2) * rng.uniform(0.05, 0.3)
+        hole = hole + rng.uniform(0.2, 0.8, 2) * side
+        cv2.fillPoly(alpha, [_fixed_point(hole)], 0, cv2.LINE_AA, SHIFT)
+
+
+def _hairs(rng: np.random.Generator, outline: np.ndarray, side: int) -> list[np.ndarray]:
+    """Bent hairs (4, 2) that start on the outline, about half of them outwards."""
+    count = int(rng.integers(30, 200))
+    edge = int(rng.integers(len(outline))) + rng.random(count) * rng.uniform(1, len(outline))
+    first = np.floor(edge).astype(int)
+    start = outline[first % len(outline)]
+    root = start + (outline[(first + 1) % len(outline)] - start) * (edge - first)[:, None]
+    away = root - outline.mean(0) + rng.normal(0, 0.3 * side, (count, 2))
+    away = away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
+    bend = away[:, ::-1] * (1, -1) * rng.normal(0, 0.4)
+    length = rng.uniform(0.02, 0.2) * side * rng.uniform(0.3, 1, (count, 1))
+    steps = np.linspace(0, 1, 4)[:, None, None]
+    return list((root + length * (steps * away + steps**2 * bend)).swapaxes(0, 1))
+
+
+def _wires(rng: np.random.Generator, side: int) -> list[np.ndarray]:
+    """One to four smooth curves, or a few dozen straight twigs that start on one of them."""
+    count = int(rng.integers(1, 5))
+    corners = rng.uniform(0.05, 0.95, (count, 4, 1, 2)).astype(np.float32) * side
+    curves = [cv2.resize(line, (1, 32), interpolation=cv2.INTER_CUBIC)[:, 0] for line in corners]
+    if rng.random() < 0.5:
+        return curves
+    roots = curves[0][rng.integers(0, 32, int(rng.integers(10, 60)))]
+    ends = roots + rng.normal(0, 0.12 * side, roots.shape)
+    return curves[:1] + list(np.stack([roots, ends], 1))
 
 
 def _random_outline(rng: np.random.Generator, side: int) -> np.ndarray:

@@ -45,7 +45,7 @@ def smooth_object(rng: np.random.Generator, behind: np.ndarray) -> np.ndarray:
         means = (picture.mean((0, 1)) for picture in (texture, behind))
         if np.abs(np.subtract(*means)).max() > LEAST_CONTRAST:
             break
-    return random_object(rng, texture)
+    return random_object(rng, texture, max(96, len(behind)))
 
 
 def place_anywhere(rng: np.random.Generator, shape: tuple[int, int], size: int) -> Placement:
