@@ -51,6 +51,7 @@ test-browser: $(READY)  ## drive notebook 06 in a real browser (needs Debian's c
 bench: $(READY)  ## speed, beside the original project's way
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.files
+	$(BIN)/python -m benchmarks.photos
 
 train: $(READY)  ## train the shipped weights into runs/train; resumes (SHIP=1 also writes eva_helpers/weights; WEIGHTING=tuned.json)
 	$(THERE)python -m experiments.train_shipped $(if $(SHIP),--ship) $(if $(WEIGHTING),--weighting "$(WEIGHTING)")
@@ -76,6 +77,7 @@ park:  ## render the embedded park with Blender (needs the `render` extra, Pytho
 	$(PYTHON) tools/render/pairs.py --out assets/park
 	$(PYTHON) tools/render/pairs.py --out assets/park --split train --each 1
 	$(PYTHON) tools/render/pairs.py --out assets/park --hideouts
+	$(PYTHON) tools/render/large_pair.py --out assets/park --to assets/pair --view 0018_a
 	$(PYTHON) tools/render/scenes.py --out assets/park --contact-sheet assets/park/sheets/scenes.webp
 	$(PYTHON) tools/render/dogs.py --out assets/park --contact-sheet assets/park/sheets/dogs.webp
 	$(PYTHON) tools/render/pairs.py --out assets/park --contact-sheet assets/park/sheets/pairs.webp

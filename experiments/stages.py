@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from eva_helpers.catalogue.catalogue import Catalogue
 from eva_helpers.data.dataset import CompositeDataset
 from eva_helpers.data.loaders import make_loader, set_epoch
+from eva_helpers.evaluation.scoring import Batch
 from eva_helpers.files import read_json
 from eva_helpers.losses.weighting import LossWeights
-from eva_helpers.model.net import MaskDepthNet, ModelConfig, with_sizes
-from eva_helpers.model.weights import load_weights
+from eva_helpers.model.net import MaskDepthNet, ModelConfig
+from eva_helpers.model.parts import with_refiner, with_sizes
 from eva_helpers.training import Trainer, TrainingConfig
 from experiments.common import DATA, held_out, say
 
+QUARTERED = 0.5  # share of steps in which the refiner starts from a quarter of the size
 EMA = 0.998  # decay of the averaged weights
 
 
@@ -27,7 +33,11 @@ EMA = 0.998  # decay of the averaged weights
 class Stage:
     """One training: `parts` maps the side in px to (batch size, samples an epoch).
 
-    `sized` as in ModelConfig, `plain` and `boxes` as in CompositeDataset.
+    `sized` as in ModelConfig, `plain` and `boxes` as in CompositeDataset. `mask_only`: the mask
+    decoder alone is trained, so that the depth stays as it is. `blend` is the share of the stage's
+    weights in the mean of those before and after it, which keeps more of what was learned before
+    (Wortsman et al., 2022). With `refiner` channels, the refiner alone is trained, on masks of the
+    network as it was before.
     """
 
     name: str
@@ -36,26 +46,93 @@ class Stage:
     lr: float
     sized: bool = False
     plain: float = 0.0
+    mask_only: bool = False
+    blend: float = 1.0
     boxes: float = 0.0
+    refiner: int = 0
 
 
 FULL = (
     Stage("64px", {64: (16, 16384)}, epochs=8, lr=3e-3),
     Stage("mixed", {64: (16, 3072), 128: (8, 1800), 224: (4, 1400)}, epochs=8, lr=2e-3),
     Stage(
-        "boxes",
-        {64: (16, 3072), 128: (8, 1600), 224: (4, 2000)},
-        epochs=8,
-        lr=2e-3,
-        plain=0.2,
-        boxes=0.5,
+        "sized", {64: (16, 6144), 128: (8, 1800), 224: (4, 1400)}, epochs=15, lr=2e-3, sized=True
     ),
+    Stage(
+        "plain",
+        {64: (16, 4096), 128: (8, 1600), 224: (4, 1200)},
+        epochs=5,
+        lr=4e-4,
+        sized=True,
+        plain=0.25,
+        mask_only=True,
+        blend=0.6,
+    ),
+    Stage("refiner", {224: (4, 2000)}, epochs=5, lr=3e-3, plain=0.2, boxes=0.3, refiner=24),
 )
 SMOKE = (
     Stage("64px", {64: (8, 16)}, epochs=1, lr=1e-3),
     Stage("mixed", {64: (8, 8), 96: (4, 8)}, epochs=1, lr=1e-3),
-    Stage("boxes", {64: (8, 8), 96: (4, 8)}, epochs=1, lr=1e-3, plain=0.5, boxes=0.5),
+    Stage("sized", {64: (8, 8), 96: (4, 8)}, epochs=1, lr=1e-3, sized=True),
+    Stage("plain", {64: (8, 8)}, epochs=1, lr=1e-3, sized=True, plain=0.5, mask_only=True),
+    Stage("refiner", {64: (4, 8)}, epochs=1, lr=1e-3, refiner=8),
 )
+
+
+class MaskTrainer(Trainer):
+    """Trains the mask decoder alone: encoder and depth decoder stay to the bit as they are."""
+
+    def __init__(self, net: MaskDepthNet, *arguments: Any, **options: Any) -> None:
+        net.requires_grad_(False)
+        net.mask_decoder.requires_grad_(True)
+        super().__init__(net, *arguments, **options)
+
+    def predict(self, batch: Batch, *condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """As Trainer, while the rest keeps the statistics of its normalisations."""
+        net = self.accelerator.unwrap_model(self.net)
+        net.encoder.eval()
+        net.depth_decoder.eval()
+        return super().predict(batch, *condition)
+
+
+class FromHalf(MaskDepthNet):
+    """Predicts the mask from photos of half or a quarter of their size, and refines it.
+
+    For training the refiner: only it learns. A quarter needs two refinements, the first of which
+    gets no gradient. In evaluation mode the photos are halved.
+    """
+
+    def __init__(self, config: ModelConfig, start: MaskDepthNet | None = None) -> None:
+        super().__init__(config)
+        if start is not None:
+            self.load_state_dict(start.state_dict())
+        self.requires_grad_(False)
+        self.refiner.requires_grad_(True)
+
+    def forward(self, background: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        for part in (self.encoder, self.mask_decoder, self.depth_decoder):
+            part.eval()
+        with torch.no_grad():
+            background = self.match(background, image)
+            fourth = self.training and bool(torch.rand(()) < QUARTERED)
+            sizes = (4, 2) if fourth else (2,)
+            mask, depth = self._mask_at(background, image, sizes[0])
+            if fourth:
+                half = [F.avg_pool2d(photo, 2) for photo in (background, image)]
+                mask = self.refiner(*half, enlarged(mask, half[0])).sigmoid()
+        return self.refiner(background, image, enlarged(mask, image)), enlarged(depth, image)
+
+    def _mask_at(self, background: Tensor, image: Tensor, parts: int) -> tuple[Tensor, Tensor]:
+        """Mask and depth of photos whose sides are divided by `parts`."""
+        small = (F.avg_pool2d(photo, parts) for photo in (background, image))
+        mask_logits, skips, guides = self._mask(*small)
+        mask = mask_logits.sigmoid()
+        return mask, self.predict_depth(skips, guides, mask)
+
+
+def enlarged(maps: Tensor, photo: Tensor) -> Tensor:
+    """Maps (B, 1, h, w) at the size of a photo, as `images.resize` enlarges."""
+    return F.interpolate(maps, photo.shape[2:], mode="bilinear", align_corners=False)
 
 
 class Alternate:
@@ -102,7 +179,7 @@ def train(
     seed: int = 0,
     net: MaskDepthNet | None = None,
 ) -> MaskDepthNet:
-    """Run all stages, each from the last weights of the one before; returns the last one's best.
+    """Run all stages, each from the last weights of the one before; returns the last one's.
 
     The first stage starts from `net`, or from random weights. Every stage has a folder in `folder`
     and resumes after its last epoch.
@@ -113,11 +190,20 @@ def train(
         if stage.sized and not net.config.sized:
             net = with_sizes(net)
         config = TrainingConfig(epochs=stage.epochs, lr=stage.lr, ema=EMA, seed=seed + number)
-        run_stage(catalogue, stage, net, folder / stage.name, config, weights, workers, seed)
-        kept = "best" if stage is stages[-1] else "last"
-        net = load_weights(folder / stage.name / f"{kept}.safetensors")
+        start = copy.deepcopy(net)
+        net = run_stage(catalogue, stage, net, folder / stage.name, config, weights, workers, seed)
+        net = blended(start, net, stage.blend)
     assert net is not None
     return net
+
+
+def blended(before: MaskDepthNet, after: MaskDepthNet, share: float) -> MaskDepthNet:
+    """`after`, with the mean of both networks' weights; `share` is that of `after`."""
+    old = before.state_dict()
+    for name, value in after.state_dict().items():
+        if value.is_floating_point() and share < 1:
+            value.lerp_(old[name].to(value), 1 - share)
+    return after
 
 
 def run_stage(
@@ -129,7 +215,7 @@ def run_stage(
     weights: LossWeights,
     workers: int,
     seed: int,
-) -> None:
+) -> MaskDepthNet:
     """Train `net` on the stage's pairs, with validation at its largest size."""
     size = max(stage.parts)
     validation = held_out(catalogue, size, 192 if size < 128 else 96, seed=seed)
@@ -137,7 +223,17 @@ def run_stage(
     sizes = ", ".join(map(str, stage.parts))
     say(f"stage {stage.name}: {stage.epochs} epochs of {len(batches)} steps, sizes {sizes} px")
     options = {"z_near": catalogue.z_near, "resume": True, "say": say}
-    Trainer(net, batches, validation, folder, config, weights, **options).fit()
+    kind = MaskTrainer if stage.mask_only else Trainer
+    if stage.mask_only or stage.refiner:
+        weights = replace(weights, depth=0.0)
+    if stage.refiner:
+        start = with_refiner(net, stage.refiner)
+        net = FromHalf(start.config, start)
+    trainer = kind(net, batches, validation, folder, config, weights, **options)
+    trainer.fit()
+    plain = MaskDepthNet(net.config)
+    plain.load_state_dict(trainer.averaged_net.state_dict())
+    return plain.eval()
 
 
 def before(folder: Path) -> dict:

@@ -26,7 +26,8 @@ from eva_helpers.files import command_line, output_file, write_json
 from eva_helpers.losses.weighting import LossWeights, emphasised, normalised, weight_vector
 from eva_helpers.model.conditional import ConditionalNet
 from eva_helpers.model.inference import inference
-from eva_helpers.model.net import MaskDepthNet, without_sizes
+from eva_helpers.model.net import MaskDepthNet
+from eva_helpers.model.parts import without_sizes
 from eva_helpers.model.weights import load_weights, save_weights
 from eva_helpers.paths import CONDITIONAL_WEIGHTS, ROOT, WEIGHTS
 from eva_helpers.training import Trainer, TrainingConfig

@@ -2,10 +2,12 @@
 
 import importlib
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from benchmarks import loading, steps, timing
+from benchmarks import loading, photos, steps, timing
 from benchmarks.original import OriginalDataset, train_step, write_original_folder
 from eva_helpers.data import CompositeDataset
 from eva_helpers.evaluation import OriginalNet
@@ -14,11 +16,20 @@ from eva_helpers.losses.terms import DEPTH_LOSSES
 from eva_helpers.storage import FolderDataset
 
 
-@pytest.mark.parametrize("script", ["speed", "files"])
+@pytest.mark.parametrize("script", ["speed", "files", "photos"])
 def test_every_script_has_help(script, capsys):
     with pytest.raises(SystemExit) as end:
         importlib.import_module(f"benchmarks.{script}").main(["--help"])
     assert end.value.code == 0 and "--json" in capsys.readouterr().out
+
+
+def test_the_pair_of_photos_is_measured_in_parts(tmp_path, weights, monkeypatch):
+    monkeypatch.setattr(photos, "ROUNDS", 1)
+    background, image = (np.asarray(Image.open(p)) for p in photos.write_pair(tmp_path, (90, 120)))
+    changed = np.abs(background.astype(int) - image).max(2) > 30
+    assert background.shape == (90, 120, 3) and 0.01 < changed.mean() < 0.3
+    measured = photos.measure((90, 120), weights)
+    assert all(value > 0 for name, value in measured.items() if name != "mask found")
 
 
 @pytest.fixture

@@ -184,6 +184,7 @@ def with_pairs(tmp_path):
 
 def test_variety_lets_some_backgrounds_sway(tiny, monkeypatch):
     calm, windy = (CompositeDataset(tiny, size=48, variety=1.0) for _ in range(2))
+    monkeypatch.setattr(dataset, "UNSHARP", 0.0)
     monkeypatch.setattr(dataset, "SWAYING", 0.0)
     still = [calm[index] for index in range(24)]
     monkeypatch.setattr(dataset, "SWAYING", 1.0)
@@ -191,6 +192,20 @@ def test_variety_lets_some_backgrounds_sway(tiny, monkeypatch):
     items = list(zip(still, moved, strict=True))
     assert all(torch.equal(a[name], b[name]) for a, b in items for name in MAPS[1:])
     assert sum(not torch.equal(a["background"], b["background"]) for a, b in items) > 20
+
+
+def test_some_photos_show_no_detail_of_their_pixels(tiny, monkeypatch):
+    sharp, soft = (CompositeDataset(tiny, size=48, variety=1.0, strength=0.5) for _ in range(2))
+    monkeypatch.setattr(dataset, "UNSHARP", 0.0)
+    before = [sharp[index] for index in range(24)]
+    monkeypatch.setattr(dataset, "UNSHARP", 1.0)
+    after = [soft[index] for index in range(24)]
+    for name in ("image", "mask"):
+        details = [
+            torch.stack([sample[name].diff().abs().amax() for sample in samples]).mean()
+            for samples in (before, after)
+        ]
+        assert details[1] < 0.85 * details[0], name
 
 
 def test_true_pairs_hold_the_contract(with_pairs):

@@ -92,3 +92,46 @@ def test_metres_of_another_camera():
     assert twice[0, 1] == pytest.approx(3.0)
     with pytest.raises(InputError, match="expected both positive"):
         effects.metres(depth, height=0)
+
+
+@pytest.fixture
+def soft():
+    """A red object with a wide soft edge before a green scene: colours, mask, mixed, scene."""
+    rng = np.random.default_rng(1)
+    rows, columns = np.indices((120, 160))
+    mask = np.clip((40 - np.hypot(rows - 60, columns - 80)) / 12, 0, 1).astype(np.float32)
+    colours = np.float32([200, 40, 30]) + rng.normal(0, 2, (120, 160, 3)).astype(np.float32)
+    empty = np.float32([50, 150, 60]) + 40 * np.sin(columns / 5)[..., None].astype(np.float32)
+    image = colours * mask[..., None] + empty * (1 - mask[..., None])
+    return colours, mask, np.rint(image).astype(np.uint8), np.rint(empty).astype(np.uint8)
+
+
+@pytest.mark.parametrize("exposure", [1.0, 0.8, None])
+def test_colours_at_a_soft_edge_are_the_objects_own(soft, exposure):
+    """With the empty photo, even exposed differently, and less exactly without it."""
+    colours, mask, image, empty = soft
+    known = None if exposure is None else np.rint(empty * exposure).astype(np.uint8)
+    made = effects.foreground(image, mask, known)
+    edge = (mask > 0.15) & (mask < 0.9)
+    error = np.abs(made.astype(float) - colours)[edge].mean()
+    mixed = np.abs(image.astype(float) - colours)[edge].mean()
+    assert error < (0.5 if exposure is None else 0.1) * mixed
+    assert np.array_equal(made[mask == 1], image[mask == 1])
+
+
+def test_no_rim_of_the_old_background_shows(soft):
+    _, mask, image, empty = soft
+    white = np.full_like(image, 255)
+    made = effects.replace_background(image, mask, white, empty)
+    edge = (mask > 0.3) & (mask < 0.7)
+    plain = image * mask[..., None] + white * (1 - mask[..., None])
+    excess = (made[edge] - plain[edge]).mean(0)
+    assert excess[0] > 10 and excess[1] < -5, "more red, less green"
+    assert np.array_equal(effects.cut_out(image, mask, empty)[..., 3], np.rint(mask * 255))
+
+
+def test_colours_without_an_object_or_of_another_size(scene):
+    image, mask, _ = scene
+    assert np.array_equal(effects.foreground(image, 0 * mask), image)
+    with pytest.raises(InputError, match="same size"):
+        effects.foreground(image, mask, image[:50])

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -17,13 +18,14 @@ from PIL import Image
 from eva_helpers.data import MAPS, CompositeDataset, fixed_sample, make_loader
 from eva_helpers.files import InputError, read_json
 from eva_helpers.losses import TERMS, LossWeights, weight_vector
-from eva_helpers.model import ConditionalNet, MaskDepthNet, ModelConfig, load_weights
+from eva_helpers.model import ConditionalNet, MaskDepthNet, ModelConfig, load_weights, with_refiner
 from eva_helpers.model.profile import parameters
 from eva_helpers.paths import ROOT, WEIGHTS
 from eva_helpers.training import TrainingConfig
 from eva_helpers.tuning import at_weighting, write_weights
 from experiments import (
     ceiling,
+    highres,
     networks,
     progressive,
     stages,
@@ -36,7 +38,7 @@ from experiments.common import RESULTS, Results, held_out, quiet
 from experiments.conditional_trainer import ConditionalTrainer
 
 SCRIPTS = (
-    "ceiling", "pair_check", "photo_pack", "progressive", "real_photos", "time_to_dice",
+    "ceiling", "highres", "pair_check", "photo_pack", "progressive", "real_photos", "time_to_dice",
     "train_conditional", "train_shipped", "variants",
 )  # fmt: skip
 FULL_SIZE = ("64 px", "224 px")
@@ -93,6 +95,13 @@ def test_alternate_interleaves_and_keeps_every_batch():
     assert batches != sorted(batches)
 
 
+def test_blending_is_a_mean_of_weights():
+    one, two = (MaskDepthNet(TINY) for _ in range(2))
+    name = next(key for key, _ in one.named_parameters() if key.startswith("mask_decoder"))
+    expected = 0.25 * one.state_dict()[name] + 0.75 * two.state_dict()[name]
+    assert torch.allclose(stages.blended(one, two, 0.75).state_dict()[name], expected)
+
+
 def test_training_the_shipped_weights_resumes(command, tmp_path):
     out = tmp_path / "train"
     tuned = write_weights(tmp_path / "tuned.json", LossWeights(0.5, 0.5))
@@ -111,12 +120,15 @@ def test_training_the_shipped_weights_resumes(command, tmp_path):
     assert later["commit"] == "an older one" and later["evaluated_at"] == card["evaluated_at"]
     assert again.returncode == 0 and "resumed" in again.stdout
     assert again.stdout.count("epoch   1/1") == 0, "nothing is trained twice"
-    assert [stage["name"] for stage in card["stages"]] == ["64px", "mixed", "boxes"]
+    assert [stage["name"] for stage in card["stages"]] == [
+        "64px", "mixed", "sized", "plain", "refiner",
+    ]  # fmt: skip
+    assert net.config.sized and net.config.refiner
 
 
 @pytest.fixture
 def shipped(tmp_path, weights, monkeypatch):
-    """Shipped weights that have had two of three stages."""
+    """Shipped weights that have had two of five stages."""
     path = tmp_path / "shipped.safetensors"
     shutil.copy(weights, path)
     had = {"stages": [{"name": "64px"}, {"name": "mixed"}], "minutes": 50, "commit": "before"}
@@ -133,14 +145,16 @@ def test_the_shipped_weights_are_trained_further(tmp_path, weights, shipped, cap
         assert train_shipped.main([*further, "--ship"]) == 0
         card = read_json(out / "shipped.json")
         assert "stage mixed" not in capfd.readouterr().out
-        assert (out / "boxes").is_dir() and not (out / "mixed").exists()
-        assert card["minutes"] >= 50 and len(card["stages"]) == 3
-        assert card["commit"].startswith("before, stage boxes ")
-        assert load_weights(shipped).config == load_weights(weights).config
+        assert (out / "sized").is_dir() and not (out / "mixed").exists()
+        assert card["minutes"] >= 50 and len(card["stages"]) == 5
+        assert card["commit"].startswith("before, stage sized ")
+        assert load_weights(shipped).config == replace(
+            load_weights(weights).config, sized=True, refiner=8
+        )
     assert train_shipped.main(["--profile", "smoke", "--out", str(out)]) == 2
     assert "begun with --further" in capfd.readouterr().err
     assert train_shipped.main([*further[:-1], str(tmp_path / "another")]) == 2
-    assert "has had all 3 stages" in capfd.readouterr().err
+    assert "has had all 5 stages" in capfd.readouterr().err
     assert not (tmp_path / "another").exists()
 
 
@@ -432,3 +446,43 @@ def test_every_pair_is_shown_with_a_weighting_and_with_its_mirror(
     one, other = (ratios - ratios.mean(1, keepdim=True)).chunk(2)
     assert torch.allclose(one, -other, atol=1e-4)
     assert len(shown["conditions"].unique(dim=0)) == 2 * trainer.GROUPS
+
+
+def test_the_refiner_alone_is_trained_on_masks_of_smaller_photos():
+    start = with_refiner(MaskDepthNet(TINY), 8)
+    net = stages.FromHalf(start.config, start).train()
+    learning = {name.split(".")[0] for name, each in net.named_parameters() if each.requires_grad}
+    assert learning == {"refiner"}
+    photos = torch.rand(2, 2, 3, 96, 128)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    for _ in range(8):
+        mask_logits, depth = net(*photos)
+        assert mask_logits.shape == depth.shape == (2, 1, 96, 128)
+        assert mask_logits.requires_grad and not depth.requires_grad
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_masks_of_large_photographs(tmp_path, weights, monkeypatch):
+    monkeypatch.setattr(highres, "WIDTHS", {320: 2})
+    monkeypatch.setattr(highres, "LEAST_SIDE", 30)
+    for name in ("bg", "fg"):
+        (tmp_path / name).mkdir()
+    rng = np.random.default_rng(0)
+    photo = smooth(rng, 400)[:300]
+    Image.fromarray(photo).save(tmp_path / "bg" / "a.jpg")
+    rgba = np.dstack([255 - photo[:120, :100], np.zeros((120, 100), np.uint8)])
+    cv2.ellipse(rgba, (50, 60), (40, 55), 0, 0, 360, (10, 10, 10, 255), -1)
+    Image.fromarray(rgba).save(tmp_path / "fg" / "a.png")
+    first, again = (highres.composites(tmp_path, 320, 2, 0)[0] for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    background, image, mask = first
+    changed = np.abs(background.astype(int) - image).max(2) > 60
+    assert changed[mask > 0.9].mean() > 0.9 and changed[mask == 0].mean() < 0.05
+    target = tmp_path / "scores.json"
+    arguments = [str(tmp_path), "--weights", str(weights), "--json", str(target)]
+    assert highres.main([*arguments, "--widths", "320"]) == 0
+    scores = read_json(target)["320 px"]
+    assert scores["subtraction"]["iou"] > 0.8 and scores["count"] == 2
+    assert set(scores) == {"count", "predictor", "first pass alone", "subtraction"}
+    (tmp_path / "fg" / "a.png").unlink()
+    assert highres.main(arguments) == 2

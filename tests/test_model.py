@@ -268,8 +268,46 @@ def test_all_norms_of_the_encoder_and_the_mask_decoder_are_sized():
     assert model.parameters(MaskDepthNet(model.ModelConfig(sized=True))) <= 2_000_000
 
 
+def test_the_passes_are_the_forward_pass_in_parts():
+    """The depth maps composed with another mask are the depth with its edges there."""
+    torch.manual_seed(0)
+    net = MaskDepthNet(TINY).eval()
+    background, image = torch.rand(2, 1, 3, 80, 96)
+    with torch.no_grad():
+        mask_logits, depth = net(background, image)
+        aligned = net.match(background, image)
+        logits, maps = net.predict_layers(aligned, image)
+        assert torch.equal(logits, mask_logits)
+        assert torch.equal(net.predict_mask(aligned, image), mask_logits)
+        assert torch.equal(net.compose_depth(maps, mask_logits.sigmoid()), depth)
+        scene = net.compose_depth(maps, torch.zeros_like(depth))
+        front = net.compose_depth(maps, torch.ones_like(depth))
+    assert torch.equal(scene, maps[:, :1]) and (front >= scene).all()
+
+
+def test_a_refiner_is_added_without_changing_the_rest():
+    torch.manual_seed(0)
+    net = MaskDepthNet(TINY).eval()
+    twin = model.with_refiner(net, 8)
+    photos = torch.rand(2, 1, 3, 64, 64)
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(net(*photos), twin(*photos), strict=True))
+    assert net.refiner is None and twin.config == replace(TINY, refiner=8) and not twin.training
+    assert model.parameters(MaskDepthNet(model.ModelConfig(refiner=24))) <= 2_000_000
+
+
+def test_a_conditional_network_serves_all_passes_at_the_usual_weights():
+    torch.manual_seed(0)
+    ordinary = MaskDepthNet(TINY).eval()
+    net = conditional(TINY, ordinary)
+    photos = torch.rand(2, 1, 3, 64, 64)
+    with torch.no_grad():
+        made, expected = (each.predict_layers(*photos) for each in (net, ordinary))
+    assert all(torch.equal(a, b) for a, b in zip(made, expected, strict=True))
+
+
 def test_config_survives_json():
-    config = model.ModelConfig(widths=(8, 8, 8, 8, 8), sized=True)
+    config = model.ModelConfig(widths=(8, 8, 8, 8, 8), sized=True, refiner=8)
     assert model.ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
@@ -421,7 +459,7 @@ def test_weights_say_which_version_made_them(weights):
     assert json.loads(metadata["config"]) == TINY.to_dict()
 
 
-def test_the_shipped_weights_are_of_version_0_1_and_can_be_read():
+def test_the_shipped_weights_can_be_read():
     for path, kind in ((WEIGHTS, MaskDepthNet), (CONDITIONAL_WEIGHTS, ConditionalNet)):
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
@@ -476,7 +514,7 @@ def test_removed_switches_are_accepted_as_shipped_and_else_refused(
 def test_files_older_than_a_switch_are_refused(weights, tmp_path, missing):
     config = {key: value for key, value in (TINY.to_dict() | SWITCHES).items() if key != missing}
     path = rewritten(weights, tmp_path / "older.safetensors", config)
-    with pytest.raises(InputError, match=f"with {missing} False, which only version"):
+    with pytest.raises(InputError, match=f"with {missing} False, which only that version"):
         model.load_weights(path)
 
 

@@ -42,6 +42,7 @@ ROOMS = [
     "data",
     "storage",
     "model",
+    "refinement",
     "losses",
     "plots",
     "evaluation",

@@ -41,6 +41,7 @@ SECTIONS: tuple[tuple[str, Path, Callable[[dict], list[str]]], ...] = (
     ("Object size", CARD, report_tables.by_size),
     ("Real photographs", EXPERIMENTS / "real_photos.json", report_tables.real),
     ("Composites of real photographs", EXPERIMENTS / "photo_pack.json", report_tables.photo_pack),
+    ("Masks of large photographs", EXPERIMENTS / "highres.json", report_tables.highres),
     ("The pair check, real photographs", EXPERIMENTS / "pair_check.json", report_tables.pair_check),
     ("The pair check, synthetic pairs", EXPERIMENTS / "pair_kinds.json", report_tables.pair_check),
     ("Training time, ideal pairs", EXPERIMENTS / "time_to_dice_0.json", report_experiments.race),
@@ -49,6 +50,7 @@ SECTIONS: tuple[tuple[str, Path, Callable[[dict], list[str]]], ...] = (
     ("Small photos first", EXPERIMENTS / "progressive.json", report_experiments.progressive),
     ("Loss-conditional network", EXPERIMENTS / "conditional.json", report_experiments.conditional),
     ("Speed", BENCHMARKS / "speed.json", report_tables.speed),
+    ("Time and memory of a pair", BENCHMARKS / "photos.json", report_tables.photos),
     ("Speed of files", BENCHMARKS / "files.json", report_tables.files),
 )
 

@@ -59,10 +59,10 @@ def scores(card: dict) -> list[str]:
 def by_size(card: dict) -> list[str]:
     """Mask IoU against the object's size, and how much one pixel matters there."""
     tables = card["test_scores"]["mask IoU by object size"]
-    first = next(iter(tables.values()))
-    columns = [name for name in next(iter(first.values())) if name != "images"]
+    largest = next(reversed(tables.values()))
+    columns = [name for name in next(iter(largest.values())) if name != "images"]
     rows = [
-        (f"{size}: {bins}", values["images"], *(float(values[name]) for name in columns))
+        (f"{size}: {bins}", values["images"], *(values.get(name, "") for name in columns))
         for size, table in tables.items()
         for bins, values in table.items()
     ]
@@ -123,6 +123,44 @@ def photo_pack(report: dict) -> list[str]:
         markdown_table(
             ("capture differences", "mask Dice", "Dice, worst tenth", "Dice of subtraction"), rows
         ),
+    ]
+
+
+def highres(report: dict) -> list[str]:
+    """Masks of large photographs beside the first pass alone and subtraction."""
+    keys = {
+        "iou": "mask IoU",
+        "worst_tenth_iou": "IoU, worst tenth",
+        "band_error": "error of alpha",
+    }
+    keys |= {"boundary_f": "boundary F", "sad": "SAD", "mse": "MSE", "grad": "Grad", "seconds": "s"}
+    rows = [
+        (width if number == 0 else "", name, *(float(values[key]) for key in keys))
+        for width, methods in report.items()
+        for number, (name, values) in enumerate(
+            (name, values) for name, values in methods.items() if name != "count"
+        )
+    ]
+    counts = ", ".join(f"{methods['count']} of {width}" for width, methods in report.items())
+    return [
+        f"Composites of large photographs with cut-outs of fine structure ({counts}), with noise, "
+        "JPEG and another exposure. The error of alpha is its mean in a band of 10 px along the "
+        "true outline; the boundary F allows 2 px; SAD and Grad are in thousands; seconds are a "
+        "pair's on two cores. Subtraction has the threshold that is best for each width:",
+        markdown_table(("width", "", *keys.values()), rows),
+    ]
+
+
+def photos(report: dict) -> list[str]:
+    """Time and memory of one pair of photos, by size."""
+    keys = [key for key in next(iter(report["sizes"].values())) if key != "mask found"]
+    rows = [
+        (name, *(f"{values[key]:,.0f}" for key in keys)) for name, values in report["sizes"].items()
+    ]
+    return [
+        f"One pair in a started process on 2 cores, {report['processor']}; each size in its own "
+        "process:",
+        markdown_table(("photos", *keys), rows),
     ]
 
 

@@ -12,6 +12,7 @@ MARGIN = 1.25  # composites are this much larger than the training crop
 CROP_AREA = (0.6, 1.0)  # share of the frame; smaller crops cost mask accuracy and gain no depth
 BOX_MARGIN = (0.05, 0.5)  # on every side of an object's box, as a share of the box
 BOX_OFF = 0.05  # standard deviation of its error, likewise
+UNSHARP_PIXELS = 3.5  # px of the largest detail that a photo may lack
 MAX_ENLARGED = 3.5  # times
 FOUR_MAPS = {"background": "image", "depth": "mask"}  # `image` and `mask` are Albumentations' own
 
@@ -46,6 +47,14 @@ def crop(
     }
     part["depth"] = np.minimum(part["depth"] * np.float32(height / h), 1.0)
     return part
+
+
+def unsharp(sample: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """All four maps as if enlarged: without detail of up to UNSHARP_PIXELS px."""
+    height, width = sample["mask"].shape
+    scale = 1 / np.exp(rng.uniform(0, np.log(UNSHARP_PIXELS)))
+    small = (max(1, round(height * scale)), max(1, round(width * scale)))
+    return {name: resize(resize(array, small), (height, width)) for name, array in sample.items()}
 
 
 def around_object(sample: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:

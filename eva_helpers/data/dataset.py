@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from eva_helpers.catalogue import Catalogue, read_pair
-from eva_helpers.data.augment import MARGIN, around_object, colours, crop, geometry, seeded
+from eva_helpers.data.augment import MARGIN, around_object, colours, crop, geometry, seeded, unsharp
 from eva_helpers.data.capture import Capture, CaptureDifferences
 from eva_helpers.data.composer import Arrays, Composer, happens
 from eva_helpers.data.distractors import sway
@@ -30,6 +30,7 @@ QUADRANTS = {  # name -> (split of the backgrounds, split of the cut-outs)
 SECOND = 0.15  # a second object
 COLOURED = 0.8  # other colours
 SWAYING = 0.3  # a background in the wind
+UNSHARP = 0.35  # photos that show no detail of their pixels' size, as most large ones
 
 Tensors = dict[str, torch.Tensor]  # float32 in [0, 1]: photos (3, H, W), mask and depth (1, H, W)
 
@@ -166,6 +167,8 @@ class CompositeDataset(Dataset[Tensors]):
             sample |= seeded(self.colours, rng)(**photos)
         if happens(rng, SWAYING * self.variety):
             sample["background"] = sway(sample["background"], rng)
+        if happens(rng, UNSHARP * self.variety):
+            sample = unsharp(sample, rng)
         if not happens(rng, self.boxes):
             return shoot(sample, self.capture, rng)
         background, image = self.capture(sample["background"], sample["image"], sample["mask"], rng)

@@ -15,7 +15,7 @@ RATIO = 0.25  # scale of the log ratios: usual and extreme ones then lie in the 
 class FiLM(nn.Module):
     """A layer with its output scaled and shifted per channel by a code (Perez et al., 2018).
 
-    The code 0 changes nothing.
+    The code 0 changes nothing, nor does None.
     """
 
     def __init__(self, layer: nn.Module, channels: int, hidden: int) -> None:
@@ -27,6 +27,8 @@ class FiLM(nn.Module):
         self.code: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.code is None:
+            return self.layer(x)
         film = self.to_film(self.code)
         if len(film) > 1:
             film = film.repeat(len(x) // len(film), 1)  # the encoder sees both photos of a pair

@@ -6,6 +6,9 @@ that the object, which fits neither, hardly counts. There are no learned paramet
 gradient passes through the fit.
 """
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,6 +27,43 @@ MAX_POSE = 0.15  # largest movement, zoom and turn; the frame is 2 wide
 MAX_STEP = 0.05  # largest change of them in one step
 
 
+@dataclass(frozen=True)
+class Match:
+    """How backgrounds are moved and toned to match their images; see `match`.
+
+    Attributes:
+        pose: (B, 4), the movement as `move` applies it.
+        tones: (B, 7, 3), coefficients of the image's channels in the background's `_basis`.
+        better: bool (B, 1, 1, 1), whether both bring the pair closer.
+    """
+
+    pose: Tensor
+    tones: Tensor
+    better: Tensor
+
+    def move(self, background: Tensor) -> Tensor:
+        """Backgrounds (B, 3, H, W) from where the images were taken."""
+        return torch.where(self.better, _move(background, self.pose), background)
+
+    def tone(self, moved: Tensor, image: Tensor) -> Tensor:
+        """Parts of moved backgrounds with the tones of the same parts of the images."""
+        return torch.where(self.better, _map(moved, self.tones, image).clamp(0, 1), moved)
+
+    def matrix(self, number: int, height: int, width: int) -> np.ndarray:
+        """The movement of one background of any size: from moved to original pixels, (2, 3).
+
+        In OpenCV's coordinates, for `cv2.warpAffine` with WARP_INVERSE_MAP.
+        """
+        if not self.better[number]:
+            return np.eye(2, 3)
+        right, down, zoom, turn = self.pose[number].double().tolist()
+        ratio = width / height
+        move = np.array([[1 + zoom, -turn / ratio, right], [turn * ratio, 1 + zoom, down]])
+        to_frame = np.array([[2 / width, 0, 1 / width - 1], [0, 2 / height, 1 / height - 1]])
+        both = np.vstack([move, (0, 0, 1)]) @ np.vstack([to_frame, (0, 0, 1)])
+        return (np.linalg.inv(np.vstack([to_frame, (0, 0, 1)])) @ both)[:2]
+
+
 def match(background: Tensor, image: Tensor) -> Tensor:
     """The background as the image's camera would have taken it; all (B, 3, H, W) in [0, 1].
 
@@ -38,14 +78,15 @@ def match(background: Tensor, image: Tensor) -> Tensor:
     background, image = (photo.float().contiguous() for photo in (background, image))
     # bfloat16 keeps three digits, too few for a difference of two photos
     with torch.autocast(background.device.type, enabled=False):
-        with torch.no_grad():
-            pose, tones, better = _fit(_small(background), _small(image))
-        mapped = _map(_move(background, pose), tones, image).clamp(0, 1)
-        return torch.where(better, mapped, background)
+        found = fit(background, image)
+        return found.tone(found.move(background), image)
 
 
-def _fit(small: Tensor, goal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Pose (B, 4), tones (B, 7, 3), and whether they bring the pair closer (B, 1, 1, 1)."""
+@torch.no_grad()
+def fit(background: Tensor, image: Tensor) -> Match:
+    """What `match` finds, float32 photos in and without autocast."""
+    small = _small(background)
+    goal = _small(image)
     pose = torch.zeros(len(small), 4, device=small.device)
     weights = torch.ones_like(small[:, :1])
     for number in range(ROUNDS + 1):
@@ -56,7 +97,7 @@ def _fit(small: Tensor, goal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         weights = _robust_weights(goal - mapped) * unsaturated
         if number < ROUNDS:
             pose = (pose + _step(mapped, goal, weights)).clamp(-MAX_POSE, MAX_POSE)
-    return pose, tones, _scale(goal - mapped) < _scale(goal - small)
+    return Match(pose, tones, _scale(goal - mapped) < _scale(goal - small))
 
 
 def _small(photo: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ the difference shows what changed, the features show what is there. Convolutions
 draw the outline.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Self
 
 import torch
@@ -16,6 +16,7 @@ from eva_helpers.images import MIN_SIDE
 from eva_helpers.model.decoders import Decoder
 from eva_helpers.model.encoders import build_encoder
 from eva_helpers.model.matching import match
+from eva_helpers.model.refiner import Refiner
 from eva_helpers.model.sized import Sized, norms
 
 MASK_LAYERS = 3  # hidden convolutions of the mask decoder at full resolution
@@ -37,6 +38,7 @@ class ModelConfig:
         decoder: channels of both decoders at 1/2, 1/4, 1/8 and 1/16.
         detail: channels of the mask decoder at full resolution.
         sized: whether large photos have their own encoder normalisations and mask decoder.
+        refiner: channels of the refiner, which sharpens enlarged masks; 0 for none.
         conditional: whether the loss weights are an input (`ConditionalNet`).
         pretrained: start a resnet encoder from ImageNet weights; downloads them.
     """
@@ -47,6 +49,7 @@ class ModelConfig:
     decoder: tuple[int, ...] = (32, 48, 64, 96)
     detail: int = 16
     sized: bool = False
+    refiner: int = 0
     conditional: bool = False
     pretrained: bool = False
 
@@ -92,6 +95,7 @@ class MaskDepthNet(nn.Module):
             for name in norms(self.encoder):
                 self.encoder.set_submodule(name, Sized(self.encoder.get_submodule(name)))
             self.mask_decoder = Sized(self.mask_decoder)
+        self.refiner = Refiner(config.refiner) if config.refiner else None
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
 
@@ -121,23 +125,40 @@ class MaskDepthNet(nn.Module):
 
     def forward(self, background: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         check_photos(background, image)
-        background = self.match(background, image)
-        height, width = image.shape[2:]
-        self._select(large=height * width >= LARGE**2)
-        skips, guides = self.features(background, image)
-        # float32: bfloat16 keeps three digits, and far away the depth is 0.02 +- 0.001
-        mask_logits = self.mask_decoder(skips, guides).float()
-        size = standard_size(height, width)
-        if size != (height, width):
-            self._select(large=False)
-            photos = (F.interpolate(photo, size, mode="area") for photo in (background, image))
-            skips, _ = self.features(*photos)
+        mask_logits, skips, guides = self._mask(self.match(background, image), image)
         # detached: the depth loss must not change the mask
         return mask_logits, self.predict_depth(skips, guides, mask_logits.detach().sigmoid())
 
+    def predict_mask(self, background: Tensor, image: Tensor) -> Tensor:
+        """Mask logits for a background that `match` has aligned."""
+        self._select(image.shape)
+        return self.mask_decoder(*self.features(background, image)).float()
+
+    def predict_layers(self, background: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Mask logits, and the depth maps for `compose_depth`, for an aligned background."""
+        mask_logits, skips, guides = self._mask(background, image)
+        return mask_logits, self.depth_maps(skips, guides)
+
     def predict_depth(self, skips: list[Tensor], guides: Tensor, mask: Tensor) -> Tensor:
         """Inverse depth from fused features, guides and the mask's probability, (B, 1, H, W)."""
-        return self.compose_depth(self.depth_decoder(skips, guides).float().sigmoid(), mask)
+        return self.compose_depth(self.depth_maps(skips, guides), mask)
+
+    def depth_maps(self, skips: list[Tensor], guides: Tensor) -> Tensor:
+        """The depth decoder's maps, (B, 2, H, W) in [0, 1]; see `compose_depth`."""
+        # float32: far away the depth is 0.02 +- 0.001
+        return self.depth_decoder(skips, guides).float().sigmoid()
+
+    def _mask(self, background: Tensor, image: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+        """Mask logits; features for the depth decoder, at `standard_size`; guides."""
+        self._select(image.shape)
+        skips, guides = self.features(background, image)
+        mask_logits = self.mask_decoder(skips, guides).float()
+        size = standard_size(*image.shape[2:])
+        if size != tuple(image.shape[2:]):
+            self._select(size)
+            photos = (F.interpolate(photo, size, mode="area") for photo in (background, image))
+            skips, _ = self.features(*photos)
+        return mask_logits, skips, guides
 
     def compose_depth(self, depth_maps: Tensor, mask: Tensor) -> Tensor:
         """s + m (1 - s) o: the scene's inverse depth s, and within the mask m the object's.
@@ -149,10 +170,11 @@ class MaskDepthNet(nn.Module):
         scene, object_share = depth_maps.chunk(2, dim=1)
         return scene + mask * (1 - scene) * object_share
 
-    def _select(self, large: bool) -> None:
+    def _select(self, shape: tuple[int, ...]) -> None:
+        """Let the layers that exist twice be those for photos of `shape` (..., H, W)."""
         for layer in self.modules():
             if isinstance(layer, Sized):
-                layer.is_large = large
+                layer.is_large = shape[-2] * shape[-1] >= LARGE**2
 
 
 def standard_size(height: int, width: int) -> tuple[int, int]:
@@ -173,22 +195,3 @@ def check_photos(background: Tensor, image: Tensor) -> None:
     height, width = image.shape[2:]
     if min(height, width) < MIN_SIDE:
         raise ValueError(f"the photos are {width}x{height}: expected sides of {MIN_SIDE} px up.")
-
-
-def with_sizes(net: MaskDepthNet) -> MaskDepthNet:
-    """A `sized` copy of an ordinary network; both sizes start with its layers and its outputs."""
-    twin = MaskDepthNet(replace(net.config, sized=True))
-    weights = net.state_dict()
-    ordinary = {
-        name: name.replace(".small.", ".").replace(".large.", ".") for name in twin.state_dict()
-    }
-    twin.load_state_dict({name: weights[source] for name, source in ordinary.items()})
-    return twin.train(net.training)
-
-
-def without_sizes(net: MaskDepthNet) -> MaskDepthNet:
-    """The ordinary network that a `sized` one is for small photos; a copy of an ordinary one."""
-    twin = MaskDepthNet(replace(net.config, sized=False))
-    weights = {name: value for name, value in net.state_dict().items() if ".large." not in name}
-    twin.load_state_dict({name.replace(".small.", "."): value for name, value in weights.items()})
-    return twin.train(net.training)

@@ -15,7 +15,7 @@ from eva_helpers.model.conditional import ConditionalNet
 from eva_helpers.model.net import MaskDepthNet, ModelConfig
 
 FORMAT = "eva_helpers.MaskDepthNet"
-# Switches of version 0.1, with the values that every network has now.
+# Switches of earlier versions, with the values that every network has now.
 SWITCHES = {
     "fusion": "image+difference", "matched": True, "coordinates": True, "layered": True,
     "cross_talk": False, "detail_layers": 3,
@@ -97,7 +97,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 
 def _read_config(path: str | os.PathLike, metadata: dict[str, str]) -> ModelConfig:
-    """The configuration in the metadata, without the switches of version 0.1."""
+    """The configuration in the metadata, without the switches of earlier versions."""
     made = f"{path} was made by eva_helpers {metadata.get('version', '0.1')} with"
     try:
         values = ({} if "version" in metadata else OLDER) | json.loads(metadata["config"])
@@ -107,8 +107,8 @@ def _read_config(path: str | os.PathLike, metadata: dict[str, str]) -> ModelConf
         found = values.pop(switch, value)
         if found != value:
             raise InputError(
-                f"{made} {switch} {found}, which only version 0.1 or the classes in experiments "
-                "can build: install version 0.1, or train the network again."
+                f"{made} {switch} {found}, which only that version or the classes in experiments "
+                "can build: install that version, or train the network again."
             )
     unknown = values.keys() - {field.name for field in fields(ModelConfig)}
     if unknown:

@@ -27,7 +27,8 @@ from eva_helpers.predict.pairing import PairCheck, align_background, check_pair
 
 if TYPE_CHECKING:  # slow to import: errors in the photos' paths come first
     from matplotlib.figure import Figure
-    from torch import nn
+
+    from eva_helpers.model import MaskDepthNet
 
 INPUT_SIZE = 224  # px of the longer side in the network, which was trained on 64 to 224 px
 STRIP = 64  # rows that are quantised at a time: large maps need no float copy
@@ -100,13 +101,15 @@ def _quantised(values: np.ndarray, kind: type[np.unsignedinteger]) -> np.ndarray
 
 
 class Predictor:
-    """Predicts with a copy of `net`, at `size` px or less for the longer side of the photos."""
+    """Predicts with a copy of `net`, coarse to fine (see `refinement.passes`).
 
-    def __init__(self, net: nn.Module, size: int = INPUT_SIZE) -> None:
-        from eva_helpers.model.inference import inference
+    The whole frame is seen at `size` px or less of the longer side.
+    """
 
-        self.network = inference(net, "cpu")
-        self.size = size
+    def __init__(self, net: MaskDepthNet, size: int = INPUT_SIZE) -> None:
+        from eva_helpers.refinement import CoarseToFine
+
+        self.passes = CoarseToFine(net, size)
 
     @classmethod
     def load(cls, path: str | os.PathLike | None = None) -> Predictor:
@@ -127,20 +130,8 @@ class Predictor:
         check = check_pair(scene, photo)
         if align and check.problems:
             scene = align_background(scene, check, photo)
-        mask, depth = self._maps(scene, photo)
+        mask, depth = self.passes.maps(scene, photo)
         return Prediction(scene, photo, mask, depth, check)
-
-    def _maps(self, *photos: np.ndarray) -> list[np.ndarray]:
-        """Mask and depth, float32 (H, W) in [0, 1], of background and image."""
-        import torch
-
-        height, width = photos[0].shape[:2]
-        scale = min(1.0, self.size / max(height, width))
-        size = (max(MIN_SIDE, round(height * scale)), max(MIN_SIDE, round(width * scale)))
-        small = [resize(photo, size).transpose(2, 0, 1).copy() for photo in photos]
-        maps = self.network(*(torch.from_numpy(photo).float().div(255)[None] for photo in small))
-        large = [resize(each[0, 0].numpy(), (height, width)) for each in maps]
-        return [np.clip(each, 0, 1, out=each) for each in large]
 
 
 def load_pair(
