@@ -21,9 +21,10 @@ from eva_helpers.evaluation.scoring import Batch
 from eva_helpers.files import read_json
 from eva_helpers.losses.weighting import LossWeights
 from eva_helpers.model.net import MaskDepthNet, ModelConfig
-from eva_helpers.model.parts import with_refiner, with_sizes
+from eva_helpers.model.parts import with_fine_decoder, with_refiner, with_sizes
 from eva_helpers.training import Trainer, TrainingConfig
 from experiments.common import DATA, held_out, say
+from experiments.fine_stage import FineTrainer
 
 QUARTERED = 0.5  # share of steps in which the refiner starts from a quarter of the size
 EMA = 0.998  # decay of the averaged weights
@@ -37,7 +38,7 @@ class Stage:
     decoder alone is trained, so that the depth stays as it is. `blend` is the share of the stage's
     weights in the mean of those before and after it, which keeps more of what was learned before
     (Wortsman et al., 2022). With `refiner` channels, the refiner alone is trained, on masks of the
-    network as it was before.
+    network as it was before; with `fine` the fine decoder alone, which begins as the mask decoder.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Stage:
     blend: float = 1.0
     boxes: float = 0.0
     refiner: int = 0
+    fine: bool = False
 
 
 FULL = (
@@ -69,6 +71,7 @@ FULL = (
         blend=0.6,
     ),
     Stage("refiner", {224: (4, 2000)}, epochs=5, lr=3e-3, plain=0.2, boxes=0.3, refiner=24),
+    Stage("fine", {320: (4, 1920)}, epochs=6, lr=1e-3, plain=0.2, blend=0.65, fine=True),
 )
 SMOKE = (
     Stage("64px", {64: (8, 16)}, epochs=1, lr=1e-3),
@@ -76,6 +79,7 @@ SMOKE = (
     Stage("sized", {64: (8, 8), 96: (4, 8)}, epochs=1, lr=1e-3, sized=True),
     Stage("plain", {64: (8, 8)}, epochs=1, lr=1e-3, sized=True, plain=0.5, mask_only=True),
     Stage("refiner", {64: (4, 8)}, epochs=1, lr=1e-3, refiner=8),
+    Stage("fine", {96: (4, 8)}, epochs=1, lr=1e-3, fine=True),
 )
 
 
@@ -189,6 +193,8 @@ def train(
         net = net.train() if net else MaskDepthNet(ModelConfig())
         if stage.sized and not net.config.sized:
             net = with_sizes(net)
+        if stage.fine and not net.config.fine:
+            net = with_fine_decoder(net)
         config = TrainingConfig(epochs=stage.epochs, lr=stage.lr, ema=EMA, seed=seed + number)
         start = copy.deepcopy(net)
         net = run_stage(catalogue, stage, net, folder / stage.name, config, weights, workers, seed)
@@ -223,8 +229,8 @@ def run_stage(
     sizes = ", ".join(map(str, stage.parts))
     say(f"stage {stage.name}: {stage.epochs} epochs of {len(batches)} steps, sizes {sizes} px")
     options = {"z_near": catalogue.z_near, "resume": True, "say": say}
-    kind = MaskTrainer if stage.mask_only else Trainer
-    if stage.mask_only or stage.refiner:
+    kind = FineTrainer if stage.fine else MaskTrainer if stage.mask_only else Trainer
+    if stage.mask_only or stage.refiner or stage.fine:
         weights = replace(weights, depth=0.0)
     if stage.refiner:
         start = with_refiner(net, stage.refiner)

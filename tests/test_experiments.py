@@ -1,5 +1,6 @@
 """The commands in experiments/ do what they say, at toy size; figures themselves are not tested."""
 
+import copy
 import importlib
 import json
 import shutil
@@ -18,13 +19,21 @@ from PIL import Image
 from eva_helpers.data import MAPS, CompositeDataset, fixed_sample, make_loader
 from eva_helpers.files import InputError, read_json
 from eva_helpers.losses import TERMS, LossWeights, weight_vector
-from eva_helpers.model import ConditionalNet, MaskDepthNet, ModelConfig, load_weights, with_refiner
+from eva_helpers.model import (
+    ConditionalNet,
+    MaskDepthNet,
+    ModelConfig,
+    load_weights,
+    with_fine_decoder,
+    with_refiner,
+)
 from eva_helpers.model.profile import parameters
 from eva_helpers.paths import ROOT, WEIGHTS
 from eva_helpers.training import TrainingConfig
 from eva_helpers.tuning import at_weighting, write_weights
 from experiments import (
     ceiling,
+    fine_stage,
     highres,
     networks,
     progressive,
@@ -121,14 +130,14 @@ def test_training_the_shipped_weights_resumes(command, tmp_path):
     assert again.returncode == 0 and "resumed" in again.stdout
     assert again.stdout.count("epoch   1/1") == 0, "nothing is trained twice"
     assert [stage["name"] for stage in card["stages"]] == [
-        "64px", "mixed", "sized", "plain", "refiner",
+        "64px", "mixed", "sized", "plain", "refiner", "fine",
     ]  # fmt: skip
-    assert net.config.sized and net.config.refiner
+    assert net.config.sized and net.config.refiner and net.config.fine
 
 
 @pytest.fixture
 def shipped(tmp_path, weights, monkeypatch):
-    """Shipped weights that have had two of five stages."""
+    """Shipped weights that have had two of six stages."""
     path = tmp_path / "shipped.safetensors"
     shutil.copy(weights, path)
     had = {"stages": [{"name": "64px"}, {"name": "mixed"}], "minutes": 50, "commit": "before"}
@@ -146,15 +155,15 @@ def test_the_shipped_weights_are_trained_further(tmp_path, weights, shipped, cap
         card = read_json(out / "shipped.json")
         assert "stage mixed" not in capfd.readouterr().out
         assert (out / "sized").is_dir() and not (out / "mixed").exists()
-        assert card["minutes"] >= 50 and len(card["stages"]) == 5
+        assert card["minutes"] >= 50 and len(card["stages"]) == 6
         assert card["commit"].startswith("before, stage sized ")
         assert load_weights(shipped).config == replace(
-            load_weights(weights).config, sized=True, refiner=8
+            load_weights(weights).config, sized=True, refiner=8, fine=True
         )
     assert train_shipped.main(["--profile", "smoke", "--out", str(out)]) == 2
     assert "begun with --further" in capfd.readouterr().err
     assert train_shipped.main([*further[:-1], str(tmp_path / "another")]) == 2
-    assert "has had all 5 stages" in capfd.readouterr().err
+    assert "has had all 6 stages" in capfd.readouterr().err
     assert not (tmp_path / "another").exists()
 
 
@@ -486,3 +495,47 @@ def test_masks_of_large_photographs(tmp_path, weights, monkeypatch):
     assert set(scores) == {"count", "predictor", "first pass alone", "subtraction"}
     (tmp_path / "fg" / "a.png").unlink()
     assert highres.main(arguments) == 2
+
+
+def test_boxes_hold_the_objects_and_the_same_part_of_the_coarse_mask():
+    rng = np.random.default_rng(0)
+    mask = torch.zeros(2, 1, 320, 320)
+    mask[0, :, 100:180, 60:200] = 1
+    photos = torch.rand(2, 3, 320, 320)
+    coarse = torch.nn.functional.avg_pool2d(mask, 2)
+    batch = {"background": photos, "image": photos, "mask": mask}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fine_stage, "WRONG", {"moved": 0.0})
+        boxes = [fine_stage.in_boxes(batch, coarse, rng) for _ in range(10)]
+    for box in boxes:
+        side = box["image"].shape[-1]
+        assert side in fine_stage.SIDES
+        assert box["mask"].shape == box["coarse"].shape == box["depth"].shape == (2, 1, side, side)
+        assert box["mask"][0].sum() > 0.15 * side**2, "the object fills much of its box"
+        assert not box["mask"][1].any() and not box["depth"].any()
+        assert (box["mask"] - box["coarse"]).abs().mean() < 0.02
+    assert len({box["image"].shape for box in boxes}) > 1
+
+
+@pytest.mark.parametrize("kind", fine_stage.WRONG)
+def test_every_kind_of_wrong_coarse_mask_is_one(kind):
+    rng = np.random.default_rng(1)
+    mask = np.zeros((96, 96), np.float32)
+    mask[30:60, 20:70] = 1
+    spoilt = fine_stage.worse(mask.copy(), kind, rng)
+    assert spoilt.shape == mask.shape and spoilt.dtype == np.float32
+    assert 0 <= spoilt.min() and spoilt.max() <= 1 and not np.array_equal(spoilt, mask)
+
+
+def test_the_fine_decoder_alone_is_trained(tmp_path, tiny):
+    torch.manual_seed(0)
+    start = with_fine_decoder(MaskDepthNet(TINY))
+    before = copy.deepcopy(start.state_dict())
+    stage = stages.Stage("fine", {96: (4, 8)}, epochs=1, lr=1e-2, fine=True)
+    net = stages.train(tiny, (stage,), tmp_path, LossWeights(), net=start)
+    changed = {
+        name.split(".")[0]
+        for name, value in net.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert changed == {"fine_decoder"}

@@ -6,7 +6,7 @@ from eva_helpers.model.encoders import ResidualBlock, SmallEncoder, TorchvisionE
 from eva_helpers.model.inference import inference
 from eva_helpers.model.matching import Match, fit, match
 from eva_helpers.model.net import MaskDepthNet, ModelConfig, standard_size
-from eva_helpers.model.parts import with_refiner, with_sizes, without_sizes
+from eva_helpers.model.parts import with_fine_decoder, with_refiner, with_sizes, without_sizes
 from eva_helpers.model.profile import multiply_adds, parameters, receptive_field
 from eva_helpers.model.refiner import Refiner
 from eva_helpers.model.sized import Sized, norms
@@ -17,5 +17,5 @@ __all__ = [
     "ModelConfig", "Refiner", "ResidualBlock", "Sized", "SmallEncoder", "TorchvisionEncoder",
     "UpBlock", "build", "coordinates", "fit", "inference", "load_weights", "match",
     "multiply_adds", "norms", "parameters", "receptive_field", "save_weights", "standard_size",
-    "weights_file", "with_refiner", "with_sizes", "without_sizes",
+    "weights_file", "with_fine_decoder", "with_refiner", "with_sizes", "without_sizes",
 ]  # fmt: skip
