@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch.utils.data import default_collate
 
 from benchmarks.loading import ORIGINAL, loading_rates, waiting
@@ -33,7 +34,8 @@ from eva_helpers.model.profile import multiply_adds, parameters, receptive_field
 from eva_helpers.plots.charts import tuning
 from eva_helpers.predict.predictor import Predictor
 from eva_helpers.training import Trainer, TrainingConfig
-from eva_helpers.tuning.pictures import mosaic, png
+from eva_helpers.tuning.live import DRAWING, tuner_panel
+from eva_helpers.tuning.pictures import mosaic
 from eva_helpers.tuning.tuner import Tuner
 
 SIZE = 64  # px
@@ -52,25 +54,30 @@ def tuning_rates(catalogue: Catalogue, seconds: float) -> dict[str, float]:
             config = TrainingConfig(epochs=1)
             trainer = Trainer(MaskDepthNet(), loader, [], folder, config, z_near=1.5)
             tuner = Tuner(trainer, examples)
-            if name == "live picture":
-                tuner.on_update = lambda tuner=tuner: draw(tuner)
-            result[name].append(tuner_rate(tuner, max(4 * seconds, 3 * tuner.every)))
+            panel = tuner_panel(tuner, draw, folder)
+            poll = panel.poll if name == "live picture" else lambda: None
+            result[name].append(tuner_rate(tuner, max(4 * seconds, 3 * DRAWING[0]), poll))
     return {name: float(np.mean(rates)) for name, rates in result.items()}
 
 
-def draw(tuner: Tuner) -> bytes:
+def draw(tuner: Tuner) -> Figure:
     """The live picture of notebook 06."""
     picture = mosaic(tuner.examples, *tuner.predictions())
-    return png(tuning(tuner.record, tuner.trainer.history, picture))
+    return tuning(tuner.record, tuner.trainer.history, picture)
 
 
-def tuner_rate(tuner: Tuner, seconds: float) -> float:
-    """Samples a second of a tuner that runs for `seconds` after a start of 20 steps."""
+def tuner_rate(tuner: Tuner, seconds: float, poll: Callable[[], None]) -> float:
+    """Samples a second of a tuner that runs for `seconds` after a start of 20 steps.
+
+    `poll` is called once a second, as by the front end.
+    """
     tuner.start()
     tuner.wait(20)
     before = len(tuner.record)
     start = time.perf_counter()
-    time.sleep(seconds)
+    while time.perf_counter() < start + seconds:
+        poll()
+        time.sleep(1)
     steps = len(tuner.record) - before
     spent = time.perf_counter() - start
     tuner.stop()

@@ -50,7 +50,7 @@ PROFILES: dict[str, dict[str, dict[str, object]]] = {
         "06_loss_weight_tuning": {
             "VALIDATION_SAMPLES": 8,
             "SAMPLES_PER_EPOCH": 64,
-            "SWEEP_STEPS": 3,
+            "SWEEP_STEPS": 8,
         },
     },
 }

@@ -30,6 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks" / "06_loss_weight_tuning.ipynb"
 FOLLOWS_MS = 150  # the picture must follow its slider within this
 MOVES = 12
+LIVE, PAIR, OVERLAY, PREVIEW = range(4)  # pictures of the page, from above
+PROGRESS, STATUS = range(2)  # lines of text of part one
 FOLDERS = ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
 FLAGS = [
     "--no-sandbox",
@@ -81,6 +83,7 @@ def copy(folder: Path) -> Path:
     book = nbformat.read(NOTEBOOK, as_version=4)
     tagged = ["parameters" in cell.metadata.get("tags", ()) for cell in book.cells]
     values = {"SAMPLES_PER_EPOCH": 256, "VALIDATION_SAMPLES": 32, "RUN_DIR": str(folder / "run")}
+    values["EPOCHS"] = 300  # it must not end before it is stopped
     code = "\n".join(f"{name} = {value!r}" for name, value in values.items())
     book.cells.insert(tagged.index(True) + 1, nbformat.v4.new_code_cell(code))
     tell = (
@@ -147,12 +150,12 @@ class Session:
         self.page.get_by_role("menuitem", name=entry).first.click()
 
     def status(self, number: int) -> str:
-        """What panel `number` says."""
+        """What line `number` of the page says."""
         return self.page.locator(".widget-html-content").nth(number).inner_text()
 
     def says(self, number: int, text: str, seconds: float = 60.0) -> None:
-        """Wait until panel `number` says `text`."""
-        wait_for(lambda: text in self.status(number), f"panel {number} says {text!r}", seconds)
+        """Wait until line `number` says `text`."""
+        wait_for(lambda: text in self.status(number), f"line {number} says {text!r}", seconds)
 
     def press(self, text: str) -> None:
         self.page.get_by_role("button", name=text, exact=True).first.click()
@@ -170,55 +173,93 @@ class Session:
     def picture(self, number: int) -> str:
         return self.page.locator("img.widget-image").nth(number).get_attribute("src")
 
+    def changes(self, number: int, before: str, what: str) -> None:
+        """Wait until picture `number` is another than `before`; it is drawn at its own pace."""
+        wait_for(lambda: self.picture(number) != before, what, 120)
+
+    def choose(self, number: int, text: str) -> str:
+        """Choose the first try with `text` in dropdown `number`; returns its whole name."""
+        dropdown = self.page.locator(".widget-dropdown select").nth(number)
+        names = dropdown.locator("option").all_inner_texts()
+        found = next((name for name in names if text in name), None)
+        assert found, f"no try is called {text!r}: {names}"
+        dropdown.select_option(label=found)
+        return found
+
 
 def tune(session: Session) -> None:
-    """Part one: start, move by keyboard and by mouse, pause, resume, save, stop."""
-    page = session.page
+    """Part one: start, move, presets, undo, pause, compare, resume, save, stop."""
     session.press("start / resume")
-    session.says(0, "running: step", 120)
+    session.says(PROGRESS, "running: step", 120)
     session.shot("running")
-    before = session.picture(0)
+    move(session)
+    before = session.picture(LIVE)
+    mask, depth = session.value(0), session.value(1)
+    session.press("depth off")
+    wait_for(lambda: session.value(1) == 0, "the preset sets the slider of the depth")
+    session.says(STATUS, "depth 0,")
+    session.changes(LIVE, before, "the picture follows the preset")
+    session.press("undo")
+    wait_for(lambda: session.value(1) == depth, "undo sets the slider back")
+    assert session.value(0) == mask
+    session.changes(LIVE, session.picture(LIVE), "the training goes on")
+    compare(session)
+    session.press("save")
+    session.says(STATUS, "tuned.safetensors")
+    session.press("stop")
+    session.says(PROGRESS, "stopped")
+    session.shot("stopped")
+
+
+def move(session: Session) -> None:
+    """The mask's slider by keyboard, the depth's by mouse."""
+    before = session.picture(LIVE)
     knob = session.handle(0)
     knob.focus()
     knob.press("ArrowRight")
     moved = session.value(0)
     assert math.isclose(moved, 0.35), f"the keyboard moved the slider to {moved}"
-    wait_for(lambda: session.picture(0) != before, "the live picture changes", 60)
-    knob = session.handle(1)
-    box = knob.bounding_box()
+    session.changes(LIVE, before, "the live picture follows the keyboard")
+    before = session.picture(LIVE)
+    box = session.handle(1).bounding_box()
     x = box["x"] + box["width"] / 2
     y = box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + 60, y, steps=6)
-    page.mouse.up()
+    session.page.mouse.move(x, y)
+    session.page.mouse.down()
+    session.page.mouse.move(x + 60, y, steps=6)
+    session.page.mouse.up()
     moved = session.value(1)
     assert moved > 0.75, f"the mouse moved the slider to {moved}"
-    session.says(0, "running: step", 60)
+    session.changes(LIVE, before, "the live picture follows the mouse")
     session.shot("moved")
+
+
+def compare(session: Session) -> None:
+    """Pause; choose two tries; resume."""
     session.press("pause")
-    session.says(0, "paused: step")
-    halted = session.picture(0)
-    page.wait_for_timeout(10_000)
-    assert session.picture(0) == halted, "a paused training draws nothing new"
+    session.says(PROGRESS, "paused: step")
+    halted = session.picture(LIVE)
+    pair = session.picture(PAIR)
+    session.choose(0, "0.3 / 0.7")
+    session.choose(1, "depth off")
+    session.changes(PAIR, pair, "the two tries are drawn")
+    session.page.locator("img.widget-image").nth(PAIR).scroll_into_view_if_needed()
+    session.shot("compared")
+    session.page.wait_for_timeout(10_000)
+    assert session.picture(LIVE) == halted, "a paused training draws nothing new"
     session.press("start / resume")
-    wait_for(lambda: session.picture(0) != halted, "the training continues", 60)
-    session.press("save")
-    session.says(0, "tuned.safetensors")
-    session.press("stop")
-    session.says(0, "stopped")
-    session.shot("stopped")
+    session.changes(LIVE, halted, "the training continues")
 
 
 def follow(session: Session) -> list[float]:
     """Part two: the picture follows the slider; milliseconds of each move."""
     session.handle(5)
-    before = session.picture(1)
+    before = session.picture(PREVIEW)
     times = []
     for number in range(MOVES):
-        times.append(session.page.evaluate(FOLLOW, [5 + number % 2, 1]))
+        times.append(session.page.evaluate(FOLLOW, [5 + number % 2, PREVIEW]))
         session.page.wait_for_timeout(200)
-    assert session.picture(1) != before
+    assert session.picture(PREVIEW) != before
     session.shot("followed")
     session.page.locator("button:has-text(' | ')").first.click()
     # its mask weight is 0.02, and the slider has steps of 0.05
@@ -310,6 +351,8 @@ def check(record: dict, folder: Path) -> None:
     kept = json.loads((folder / "run" / "tuned.json").read_text(encoding="utf-8"))
     assert math.isclose(kept["MASK_WEIGHT"], last_mask), kept
     assert math.isclose(kept["DEPTH_WEIGHT"], last_depth), kept
+    tries = json.loads((folder / "run" / "tuned-tries.json").read_text(encoding="utf-8"))
+    assert any(each["weights"]["depth"] == 0 for each in tries), "the preset was tried"
 
 
 if __name__ == "__main__":

@@ -165,3 +165,38 @@ def tiny_model(tmp_path_factory):
     )
     processor.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def examples(tiny):
+    """A batch of four validation samples."""
+    from eva_helpers.data import CompositeDataset, fixed_sample, make_loader
+
+    held_out = CompositeDataset(tiny, "validation", "validation", size=32)
+    return next(iter(make_loader(fixed_sample(held_out, 4), 4)))
+
+
+@pytest.fixture
+def make_trainer(tiny, tmp_path, examples):
+    """`make_trainer(name, **settings)`: a tiny training of epochs of six steps, always the same."""
+    from eva_helpers.data import CompositeDataset, make_loader
+    from eva_helpers.training import Trainer, TrainingConfig
+
+    def make(name: str = "run", **settings) -> Trainer:
+        pairs = CompositeDataset(tiny, size=32, augment=True)
+        train = make_loader(pairs, 4, samples=4 * 6, seed=0)
+        torch.manual_seed(0)
+        config = TrainingConfig(**{"epochs": 40} | settings)
+        quiet = {"z_near": tiny.z_near, "say": lambda line: None}
+        return Trainer(MaskDepthNet(TINY), train, [examples], tmp_path / name, config, **quiet)
+
+    return make
+
+
+@pytest.fixture
+def tuner(make_trainer, examples):
+    from eva_helpers import tuning
+
+    made = tuning.Tuner(make_trainer(), examples)
+    yield made
+    made.stop()

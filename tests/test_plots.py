@@ -87,13 +87,42 @@ def test_large_errors_of_the_first_epochs_are_drawn_at_the_edge():
 
 def test_a_steered_training_is_drawn_from_its_first_moment_on_and_without_pyplot():
     picture = np.zeros((8, 8, 3))
-    assert [len(ax.lines) for ax in plots.tuning([], [], picture).axes] == [0, 0, 0, 0]
+    lines = [len(ax.lines) for ax in plots.tuning([], [], picture).axes]
+    assert lines == [0, 0, 0, 0, 1, 0, 0], "the zero of the cosine alone"
     record = [{"step": n, "mask": 0.5, "weight mask": 0.3, "weight depth": 0.7} for n in range(900)]
     terms, weights, *_ = plots.tuning(record, [], picture).axes
     assert [line.get_label() for line in terms.lines] == ["mask"]
     assert [line.get_label() for line in weights.lines] == ["mask", "depth"]
     assert weights.lines[1].get_ydata()[-1] == pytest.approx(0.7)
     assert plt.get_fignums() == []
+
+
+def test_the_learning_rate_of_every_step_and_the_gradients_where_measured():
+    record = [{"step": n, "mask": 0.5, "lr": n / 100} for n in range(9)]
+    for n, cosine in ((0, 0.5), (4, np.nan), (8, -0.5)):
+        record[n] |= {"cosine": cosine, "gradient mask": 1.0, "gradient depth": cosine}
+    axes = plots.tuning(record, [], np.zeros((8, 8, 3))).axes
+    _, _, rate, _, cosine, norms, _ = axes
+    assert rate.lines[0].get_ydata().tolist() == [n / 100 for n in range(9)]
+    assert cosine.get_ylim() == (-1, 1) and cosine.lines[0].get_xdata().tolist() == [0, 4, 8]
+    assert np.array_equal(cosine.lines[0].get_ydata(), [0.5, np.nan, -0.5], equal_nan=True)
+    assert [line.get_label() for line in norms.lines] == ["mask", "depth"]
+
+
+def test_tries_begin_at_the_left_and_keep_their_colours():
+    curves = {
+        "1: first": [{"step": n, "mask": 0.5, "l1": 0.25} for n in range(100, 120)],
+        "2: second": [{"step": n, "mask": 1.0, "l1": 0.5} for n in range(120, 125)],
+        "3: failed": [],
+    }
+    figure = plots.tries(curves, {"2: second": {"mask_iou": 0.8, "depth_rmse_std": 0.3}})
+    mask, l1, *_, scores = figure.axes
+    assert (mask.get_title(), l1.get_title()) == ("mask", "l1") and len(mask.lines) == 3
+    assert mask.lines[1].get_xdata().tolist() == [0, 1, 2, 3, 4]
+    assert l1.lines[0].get_ydata() == pytest.approx(np.full(20, 0.25))
+    assert [line.get_color() for line in mask.lines] == [line.get_color() for line in scores.lines]
+    assert scores.lines[1].get_xydata().tolist() == [[0.8, 0.3]]
+    assert [text.get_text() for text in figure.legends[0].texts] == list(curves)
 
 
 def test_small_differences_do_not_fill_the_tradeoff():

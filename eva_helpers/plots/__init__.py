@@ -1,10 +1,21 @@
-"""Figures: every function takes arrays (and perhaps axes), and returns axes or a figure."""
+"""Figures: every function takes arrays (and perhaps axes), and returns axes or a figure.
 
-from eva_helpers.plots.charts import TERM_COLOURS, curves, histogram, robustness, tradeoff, tuning
-from eva_helpers.plots.pictures import cases, panels, samples, save, show, tiles
+Only `strip` returns pixels: it is drawn without matplotlib.
+"""
+
+from eva_helpers.plots.charts import (
+    TERM_COLOURS,
+    curves,
+    histogram,
+    robustness,
+    tradeoff,
+    tries,
+    tuning,
+)
+from eva_helpers.plots.pictures import cases, panels, samples, save, show, strip, tiles
 from eva_helpers.plots.point_cloud import point_cloud
 
 __all__ = [
     "TERM_COLOURS", "cases", "curves", "histogram", "panels", "point_cloud", "robustness",
-    "samples", "save", "show", "tiles", "tradeoff", "tuning",
+    "samples", "save", "show", "strip", "tiles", "tradeoff", "tries", "tuning",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """One step of a training, and all that it changes: on Accelerate, with averaged weights."""
 
 import math
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -21,13 +22,17 @@ class NotFinite(Exception):  # noqa: N818 - the training goes on
 
 
 class Steps:
-    """Network, averaged network, optimiser and schedule; `weights` apply from the next step on."""
+    """Network, averaged network, optimiser and schedule; `weights` apply from the next step on.
+
+    `on_loss` is called in every step with the loss and its raw terms, before anything is changed.
+    """
 
     def __init__(
         self, net: MaskDepthNet, config: TrainingConfig, weights: LossWeights, steps: int
     ) -> None:
         self.config = config
         self.weights = weights
+        self.on_loss: Callable[[Tensor, dict[str, Tensor]], None] | None = None
         self.accelerator = Accelerator(mixed_precision=precision())
         self.balance = Balance(config.balance).to(self.accelerator.device)
         net = net.to(memory_format=torch.channels_last)
@@ -75,6 +80,8 @@ class Steps:
         if bad := not_finite(batch):
             raise NotFinite(bad)
         loss, terms = self.losses({k: v.to(self.accelerator.device) for k, v in batch.items()})
+        if self.on_loss:
+            self.on_loss(loss, terms)
         values = {name: value.item() for name, value in terms.items()} | {"loss": loss.item()}
         if not math.isfinite(values["loss"]):
             bad = ", ".join(name for name, value in values.items() if not math.isfinite(value))

@@ -42,7 +42,7 @@ def png(picture: np.ndarray | Figure) -> bytes:
     """A picture, uint8 (H, W, 3), or a figure as PNG."""
     buffer = io.BytesIO()
     if isinstance(picture, Figure):
-        picture.savefig(buffer, format="png", dpi=80)
+        picture.savefig(buffer, format="png", dpi=80, pil_kwargs={"compress_level": 1})
     else:
         Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()

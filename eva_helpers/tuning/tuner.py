@@ -4,6 +4,7 @@ import atexit
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -14,10 +15,14 @@ from eva_helpers.files import InputError, make_folder
 from eva_helpers.losses import LossWeights
 from eva_helpers.model import inference, load_weights, save_weights
 from eva_helpers.training import Trainer
+from eva_helpers.tuning.gradients import encoder_conflict
+from eva_helpers.tuning.memory import Memory, write_tries
+from eva_helpers.tuning.pace import Pace
 from eva_helpers.tuning.weights_json import SLIDERS, changed, write_weights
 
 ACTIVE = ("running", "paused")
 POLL = 0.02  # s
+GAUGE = (10.0, 0.04)  # the gradients are measured every 10 s, in at most this share of the time
 _tuners: WeakValueDictionary[Path, "Tuner"] = WeakValueDictionary()  # the last one of each folder
 
 
@@ -30,21 +35,22 @@ class Tuner:
 
     `examples` are a batch of fixed validation samples to look at. `state` is "ready", "running",
     "paused", "stopped", "finished" or "failed"; `error` is what ended a failed training. `record`
-    has a row per step: raw terms and the weights at that time. `on_update` is called from the
-    thread about every `every` seconds, and when the training pauses or ends; e.g. to draw.
+    has a row per step: raw terms, learning rate (`lr`), the weights at that time, and where the
+    pace of `gauge` allows it, what `gradients.conflict` measures. `memory` keeps what was tried;
+    whenever a weighting ends, and in a pause, its scores and picture are computed.
     """
 
     def __init__(self, trainer: Trainer, examples: Batch) -> None:
         self.trainer = trainer
         self.examples = examples
-        self.on_update: Callable[[], None] = lambda: None
-        self.every = 8.0
+        self.gauge = Pace(*GAUGE)
+        self.memory = Memory()
         self.state = "ready"
         self.error: Exception | None = None
         self.record: list[dict[str, float]] = []
         self._requests: set[str] = set()  # "pause", "reset", "stop": what the thread shall do
         self._thread: threading.Thread | None = None
-        self._updated = 0.0
+        self._measured: dict[str, float] = {}  # what the row of the current step gets
 
     def start(self) -> None:
         """Begin, or continue after a pause or a stop.
@@ -89,18 +95,30 @@ class Tuner:
 
     def set_weights(self, **changes: float) -> LossWeights:
         """Replace some loss weights; returns all of them. Raises InputError as `changed`."""
-        self.trainer.weights = changed(self.trainer.weights, **changes)
+        weights = changed(self.trainer.weights, **changes)
+        if weights != self.trainer.weights:
+            self.memory.leave(self.trainer.weights)
+        self.trainer.weights = weights
+        return weights
+
+    def undo(self) -> LossWeights:
+        """Back to the weighting before, and again further back. InputError: there is none."""
+        self.trainer.weights = self.memory.undo(self.trainer.weights)
         return self.trainer.weights
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write network and weights as `tuned.safetensors` and `tuned.json`, or `tuned-2` ..."""
+        """Write network, weights and memory: `tuned.safetensors`, `tuned.json`, `tuned-tries.json`.
+
+        Where there are such files, `tuned-2` ... are written.
+        """
         path = make_folder(Path(folder)) / "tuned.safetensors"
         number = 1
         while path.exists():
             number += 1
             path = path.with_stem(f"tuned-{number}")
         save_weights(self.trainer.averaged_net, path)
-        return [path, write_weights(path.with_suffix(".json"), self.trainer.weights)]
+        tries = write_tries(path.with_name(f"{path.stem}-tries.json"), self.memory.tries)
+        return [path, write_weights(path.with_suffix(".json"), self.trainer.weights), tries]
 
     def predictions(self) -> tuple[Tensor, Tensor]:
         """Mask probability and depth of the examples by the averaged network, (B, 1, H, W)."""
@@ -130,22 +148,38 @@ class Tuner:
 
     def _work(self) -> None:
         """What the thread does."""
+        state = "finished"
+        self.trainer.on_loss = self._on_loss
         try:
             self.trainer.fit(on_step=self._after_step)
-            self.state = "finished"
+            self._settle()
         except Stopped:
-            self.state = "stopped"
+            state = "stopped"
         except Exception as error:
+            with suppress(Exception):  # the network itself may be what failed
+                self._settle()
+            self.memory.begin(self.trainer.weights).failed = f"{type(error).__name__}: {error}"
             self.error = error
-            self.state = "failed"
-        self.on_update()
+            state = "failed"
+        self.trainer.on_loss = None
+        self.state = state
+
+    def _on_loss(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
+        """Between loss and update: note what the step is made with; measure the gradients."""
+        weights = self.trainer.weights
+        if self.memory.current and self.memory.current.weights != weights:
+            self._settle()
+        self.memory.begin(weights)
+        self._measured = {f"weight {name}": getattr(weights, name) for name in SLIDERS}
+        self._measured["lr"] = self.trainer.optimizer.param_groups[0]["lr"]
+        if self.gauge.due():
+            with self.gauge.work():
+                self._measured |= encoder_conflict(self.trainer, loss, terms)
 
     def _after_step(self, step: int, terms: dict[str, float]) -> None:
         """Record the step; then carry out what was requested meanwhile."""
-        weights = {f"weight {name}": getattr(self.trainer.weights, name) for name in SLIDERS}
-        self.record.append({"step": step} | terms | weights)
-        if time.monotonic() - self._updated > self.every:
-            self._update()
+        self.record.append({"step": step} | terms | self._measured)
+        self.memory.add(self.record[-1])
         while self._requests:
             self._answer()
         self.state = "running"
@@ -157,16 +191,19 @@ class Tuner:
             self._requests.remove("reset")
         elif "stop" in self._requests:
             save_weights(self.trainer.averaged_net, self.trainer.folder / "last.safetensors")
+            self._settle()
             raise Stopped
         elif self.state == "running":
+            self._settle()
             self.state = "paused"
-            self._update()
         else:
             time.sleep(POLL)
 
-    def _update(self) -> None:
-        self.on_update()
-        self._updated = time.monotonic()
+    def _settle(self) -> None:
+        """Keep scores and picture of the network as it is now with the weighting in force."""
+        entry = self.memory.current
+        if entry and entry.counts and not entry.failed:
+            entry.settle(self.trainer, self.examples)
 
     def _load_best(self) -> None:
         best = load_weights(self.trainer.folder / "best.safetensors").state_dict()

@@ -9,6 +9,13 @@ from eva_helpers.losses import LossWeights
 SLIDERS = ("mask", "depth", "ssim", "edge", "l1")
 PARAMETERS = {name: f"{name.upper()}_WEIGHT" for name in (*SLIDERS, "dice")}  # in notebook 04
 DEFAULT = LossWeights()
+WEIGHT_PRESETS = {  # what is worth trying first; the last is the original project's balance
+    "mask off": LossWeights(mask=0.0),
+    "depth off": LossWeights(depth=0.0),
+    "L1 off": LossWeights(l1=0.0),
+    "SSIM off": LossWeights(ssim=0.0),
+    "0.3 / 0.7": DEFAULT,
+}
 
 
 def changed(weights: LossWeights, **changes: float) -> LossWeights:
@@ -25,6 +32,16 @@ def changed(weights: LossWeights, **changes: float) -> LossWeights:
         return LossWeights(**known | changes)
     except ValueError as error:
         raise InputError(str(error)) from None
+
+
+def named(weights: LossWeights) -> str:
+    """A weighting as text: the name of its preset, or the weights that differ from the default."""
+    for name, preset in WEIGHT_PRESETS.items():
+        if weights == preset:
+            return name
+    default = asdict(DEFAULT)
+    values = asdict(weights).items()
+    return ", ".join(f"{name} {value:g}" for name, value in values if value != default[name])
 
 
 def write_weights(path: str | Path, weights: LossWeights) -> Path:
