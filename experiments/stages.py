@@ -20,7 +20,8 @@ from eva_helpers.data.loaders import make_loader, set_epoch
 from eva_helpers.evaluation.scoring import Batch
 from eva_helpers.files import read_json
 from eva_helpers.losses.weighting import LossWeights
-from eva_helpers.model.net import MaskDepthNet, ModelConfig
+from eva_helpers.model.config import ModelConfig
+from eva_helpers.model.net import MaskDepthNet
 from eva_helpers.model.parts import with_fine_decoder, with_refiner, with_sizes
 from eva_helpers.training import Trainer, TrainingConfig
 from experiments.common import DATA, held_out, say

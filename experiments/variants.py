@@ -25,7 +25,7 @@ from eva_helpers.evaluation.scoring import Batch
 from eva_helpers.files import command_line, output_file
 from eva_helpers.hardware import keep_freed_memory
 from eva_helpers.losses.weighting import LossWeights
-from eva_helpers.model.net import ModelConfig
+from eva_helpers.model.config import ModelConfig
 from eva_helpers.model.profile import multiply_adds, parameters
 from eva_helpers.training import Trainer, TrainingConfig
 from experiments.changes import BATCH, VARIANTS, Variant

@@ -1,11 +1,12 @@
 """The network: two photos to a mask and a depth map, its weights files, inference and cost."""
 
 from eva_helpers.model.conditional import CONDITIONED_TERMS, ConditionalNet, FiLM
+from eva_helpers.model.config import ModelConfig
 from eva_helpers.model.decoders import Decoder, UpBlock, coordinates
 from eva_helpers.model.encoders import ResidualBlock, SmallEncoder, TorchvisionEncoder
 from eva_helpers.model.inference import inference
 from eva_helpers.model.matching import Match, fit, match
-from eva_helpers.model.net import MaskDepthNet, ModelConfig, standard_size
+from eva_helpers.model.net import MaskDepthNet, standard_size
 from eva_helpers.model.parts import with_fine_decoder, with_refiner, with_sizes, without_sizes
 from eva_helpers.model.profile import multiply_adds, parameters, receptive_field
 from eva_helpers.model.refiner import Refiner

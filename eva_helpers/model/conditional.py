@@ -5,7 +5,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from eva_helpers.model.net import MaskDepthNet, ModelConfig
+from eva_helpers.model.config import ModelConfig
+from eva_helpers.model.net import MaskDepthNet
 
 CONDITIONED_TERMS = ("mask", "ssim", "edge", "l1")  # loss terms whose weights are the input
 LEAST_WEIGHT = 1e-3  # smaller weights count as this one

@@ -12,7 +12,8 @@ from torch import Tensor
 from eva_helpers import __version__
 from eva_helpers.files import InputError, write_whole
 from eva_helpers.model.conditional import ConditionalNet
-from eva_helpers.model.net import MaskDepthNet, ModelConfig
+from eva_helpers.model.config import ModelConfig
+from eva_helpers.model.net import MaskDepthNet
 
 FORMAT = "eva_helpers.MaskDepthNet"
 # Switches of earlier versions, with the values that every network has now.
