@@ -62,8 +62,11 @@ evaluate: $(READY)  ## score weights on the test split into runs/evaluation (WEI
 variants: $(READY)  ## train variants of network, data, losses and schedule; resumes; about two minutes each
 	$(BIN)/python -m experiments.variants
 
-conditional: $(READY)  ## train the loss-conditional network of notebook 06 and dedicated ones; resumes (SHIP=1 as above)
-	$(BIN)/python -m experiments.train_conditional $(if $(SHIP),--ship)
+bank: $(READY)  ## train the narrow networks of notebook 06, and score them
+	$(BIN)/python -m experiments.train_bank
+
+balances: $(READY)  ## ways to balance mask and depth, on narrow networks; resumes
+	$(BIN)/python -m experiments.balances
 
 report: $(READY)  ## write measured figures into README and docs/results.md (RUN=runs/NAME also copies its pictures)
 	$(BIN)/python tools/report.py $(RUN)
@@ -85,4 +88,4 @@ park:  ## render the embedded park with Blender (needs the `render` extra, Pytho
 clean:  ## remove the environment and caches; runs/ stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info
 
-.PHONY: help setup run test test-colab test-browser bench train evaluate variants conditional report lab park clean
+.PHONY: help setup run test test-colab test-browser bench train evaluate variants bank balances report lab park clean

@@ -3,4 +3,4 @@
 Importing the package is cheap; each subpackage imports torch, kornia and the rest when it is used.
 """
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"

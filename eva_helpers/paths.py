@@ -7,7 +7,7 @@ from eva_helpers.files import InputError, read_json, writable_folder, write_json
 
 PACKAGE = Path(__file__).resolve().parent
 WEIGHTS = PACKAGE / "weights" / "small.safetensors"
-CONDITIONAL_WEIGHTS = PACKAGE / "weights" / "conditional.safetensors"
+BANK = PACKAGE / "weights" / "bank.safetensors"  # of narrow networks
 CLONE = "mask-depth-notebooks"  # the folder that the notebooks clone into on Colab
 DRIVE = Path("/content/drive")  # where Colab mounts Google Drive
 

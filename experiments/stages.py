@@ -22,10 +22,9 @@ from eva_helpers.files import read_json
 from eva_helpers.losses.weighting import LossWeights
 from eva_helpers.model.config import ModelConfig
 from eva_helpers.model.net import MaskDepthNet
-from eva_helpers.model.parts import with_fine_decoder, with_refiner, with_sizes
+from eva_helpers.model.parts import with_refiner, with_sizes
 from eva_helpers.training import Trainer, TrainingConfig
 from experiments.common import DATA, held_out, say
-from experiments.fine_stage import FineTrainer
 
 QUARTERED = 0.5  # share of steps in which the refiner starts from a quarter of the size
 EMA = 0.998  # decay of the averaged weights
@@ -39,7 +38,7 @@ class Stage:
     decoder alone is trained, so that the depth stays as it is. `blend` is the share of the stage's
     weights in the mean of those before and after it, which keeps more of what was learned before
     (Wortsman et al., 2022). With `refiner` channels, the refiner alone is trained, on masks of the
-    network as it was before; with `fine` the fine decoder alone, which begins as the mask decoder.
+    network as it was before.
     """
 
     name: str
@@ -52,7 +51,6 @@ class Stage:
     blend: float = 1.0
     boxes: float = 0.0
     refiner: int = 0
-    fine: bool = False
 
 
 FULL = (
@@ -72,7 +70,6 @@ FULL = (
         blend=0.6,
     ),
     Stage("refiner", {224: (4, 2000)}, epochs=5, lr=3e-3, plain=0.2, boxes=0.3, refiner=24),
-    Stage("fine", {320: (4, 1920)}, epochs=6, lr=1e-3, plain=0.2, blend=0.65, fine=True),
 )
 SMOKE = (
     Stage("64px", {64: (8, 16)}, epochs=1, lr=1e-3),
@@ -80,7 +77,6 @@ SMOKE = (
     Stage("sized", {64: (8, 8), 96: (4, 8)}, epochs=1, lr=1e-3, sized=True),
     Stage("plain", {64: (8, 8)}, epochs=1, lr=1e-3, sized=True, plain=0.5, mask_only=True),
     Stage("refiner", {64: (4, 8)}, epochs=1, lr=1e-3, refiner=8),
-    Stage("fine", {96: (4, 8)}, epochs=1, lr=1e-3, fine=True),
 )
 
 
@@ -92,12 +88,12 @@ class MaskTrainer(Trainer):
         net.mask_decoder.requires_grad_(True)
         super().__init__(net, *arguments, **options)
 
-    def predict(self, batch: Batch, *condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """As Trainer, while the rest keeps the statistics of its normalisations."""
         net = self.accelerator.unwrap_model(self.net)
         net.encoder.eval()
         net.depth_decoder.eval()
-        return super().predict(batch, *condition)
+        return super().predict(batch)
 
 
 class FromHalf(MaskDepthNet):
@@ -194,8 +190,6 @@ def train(
         net = net.train() if net else MaskDepthNet(ModelConfig())
         if stage.sized and not net.config.sized:
             net = with_sizes(net)
-        if stage.fine and not net.config.fine:
-            net = with_fine_decoder(net)
         config = TrainingConfig(epochs=stage.epochs, lr=stage.lr, ema=EMA, seed=seed + number)
         start = copy.deepcopy(net)
         net = run_stage(catalogue, stage, net, folder / stage.name, config, weights, workers, seed)
@@ -230,8 +224,8 @@ def run_stage(
     sizes = ", ".join(map(str, stage.parts))
     say(f"stage {stage.name}: {stage.epochs} epochs of {len(batches)} steps, sizes {sizes} px")
     options = {"z_near": catalogue.z_near, "resume": True, "say": say}
-    kind = FineTrainer if stage.fine else MaskTrainer if stage.mask_only else Trainer
-    if stage.mask_only or stage.refiner or stage.fine:
+    kind = MaskTrainer if stage.mask_only else Trainer
+    if stage.mask_only or stage.refiner:
         weights = replace(weights, depth=0.0)
     if stage.refiner:
         start = with_refiner(net, stage.refiner)

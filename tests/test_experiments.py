@@ -1,6 +1,5 @@
 """The commands in experiments/ do what they say, at toy size; figures themselves are not tested."""
 
-import copy
 import importlib
 import json
 import shutil
@@ -15,40 +14,35 @@ import pytest
 import torch
 from conftest import TINY, smooth
 from PIL import Image
+from torchjd.aggregation import PCGrad
 
-from eva_helpers.data import MAPS, CompositeDataset, fixed_sample, make_loader
+from eva_helpers.data import CompositeDataset, fixed_sample, make_loader
 from eva_helpers.files import InputError, read_json
-from eva_helpers.losses import TERMS, LossWeights, weight_vector
-from eva_helpers.model import (
-    ConditionalNet,
-    MaskDepthNet,
-    ModelConfig,
-    load_weights,
-    with_fine_decoder,
-    with_refiner,
-)
+from eva_helpers.losses import TERMS, LossWeights
+from eva_helpers.model import MaskDepthNet, ModelConfig, load_weights, with_refiner
 from eva_helpers.model.profile import parameters
 from eva_helpers.paths import ROOT, WEIGHTS
 from eva_helpers.training import TrainingConfig
-from eva_helpers.tuning import at_weighting, write_weights
+from eva_helpers.tuning import write_weights
+from eva_helpers.tuning.bank import MASK_SHARES, Bank
 from experiments import (
+    balances,
     ceiling,
-    fine_stage,
     highres,
     networks,
     progressive,
     stages,
     time_to_dice,
+    train_bank,
     train_shipped,
     variants,
 )
 from experiments.changes import VARIANTS, SupervisedTrainer, Variant
 from experiments.common import RESULTS, Results, held_out, quiet
-from experiments.conditional_trainer import ConditionalTrainer
 
 SCRIPTS = (
-    "ceiling", "highres", "pair_check", "photo_pack", "progressive", "real_photos", "time_to_dice",
-    "train_conditional", "train_shipped", "variants",
+    "balances", "ceiling", "highres", "pair_check", "photo_pack", "progressive", "real_photos",
+    "time_to_dice", "train_bank", "train_shipped", "variants",
 )  # fmt: skip
 FULL_SIZE = ("64 px", "224 px")
 
@@ -130,14 +124,14 @@ def test_training_the_shipped_weights_resumes(command, tmp_path):
     assert again.returncode == 0 and "resumed" in again.stdout
     assert again.stdout.count("epoch   1/1") == 0, "nothing is trained twice"
     assert [stage["name"] for stage in card["stages"]] == [
-        "64px", "mixed", "sized", "plain", "refiner", "fine",
+        "64px", "mixed", "sized", "plain", "refiner",
     ]  # fmt: skip
-    assert net.config.sized and net.config.refiner and net.config.fine
+    assert net.config.sized and net.config.refiner
 
 
 @pytest.fixture
 def shipped(tmp_path, weights, monkeypatch):
-    """Shipped weights that have had two of six stages."""
+    """Shipped weights that have had two of five stages."""
     path = tmp_path / "shipped.safetensors"
     shutil.copy(weights, path)
     had = {"stages": [{"name": "64px"}, {"name": "mixed"}], "minutes": 50, "commit": "before"}
@@ -155,15 +149,15 @@ def test_the_shipped_weights_are_trained_further(tmp_path, weights, shipped, cap
         card = read_json(out / "shipped.json")
         assert "stage mixed" not in capfd.readouterr().out
         assert (out / "sized").is_dir() and not (out / "mixed").exists()
-        assert card["minutes"] >= 50 and len(card["stages"]) == 6
+        assert card["minutes"] >= 50 and len(card["stages"]) == 5
         assert card["commit"].startswith("before, stage sized ")
         assert load_weights(shipped).config == replace(
-            load_weights(weights).config, sized=True, refiner=8, fine=True
+            load_weights(weights).config, sized=True, refiner=8
         )
     assert train_shipped.main(["--profile", "smoke", "--out", str(out)]) == 2
     assert "begun with --further" in capfd.readouterr().err
     assert train_shipped.main([*further[:-1], str(tmp_path / "another")]) == 2
-    assert "has had all 6 stages" in capfd.readouterr().err
+    assert "has had all 5 stages" in capfd.readouterr().err
     assert not (tmp_path / "another").exists()
 
 
@@ -395,68 +389,6 @@ def test_pair_check_counts_what_is_flagged(command, photographs, weights):
     assert flagged["shifted by 5 %"] > flagged["good"] and result["ms for 640 x 480"] > 0
 
 
-def test_the_conditional_network_is_compared_with_dedicated_ones(command, tmp_path):
-    options = ("--epochs", 1, "--samples", 64, "--validation", 8, "--seeds", 2)
-    written = ("--out", tmp_path / "run", "--json", tmp_path / "table.json")
-    done = command("train_conditional", *options, *written)
-    assert done.returncode == 0, done.stderr[-2000:]
-    table = read_json(tmp_path / "table.json")
-    for terms in (*table["answers"].values(), table["tradeoff"]):
-        lengths = [[len(values) for values in seeds] for seeds in terms.values()]
-        assert all(each == 2 * [len(table["shares"])] for each in lengths)
-    one, other = table["answers"]["training pairs"]["edge"]
-    assert not np.allclose(one, other, rtol=1e-7), "another seed is another training"
-    rows = table["rows"]
-    assert len(rows) == 3 and rows[0]["weights"]["mask"] == 0.9
-    learned = rows[0]["training pairs"]
-    assert learned["dedicated"]["l1"] > 0 and learned["dedicated"] != learned["conditional"]
-    conditional = load_weights(tmp_path / "run/conditional-0/conditional.safetensors")
-    assert conditional.config.conditional
-
-
-def test_a_conditional_training_listens_to_its_weights(tiny, tmp_path, examples):
-    """After random weightings the network answers two extremes differently, also from its file."""
-    pairs = CompositeDataset(tiny, size=32)
-    torch.manual_seed(0)
-    config = TrainingConfig(epochs=4, lr=5e-3, ema=0.9)
-    net = ConditionalNet(replace(TINY, conditional=True))
-    loader = make_loader(pairs, 16, samples=64, seed=0)
-    options = {"z_near": tiny.z_near, "say": quiet}
-    ConditionalTrainer(net, loader, [examples], tmp_path / "c", config, **options).fit()
-    loaded = load_weights(tmp_path / "c/last.safetensors")
-    assert isinstance(loaded, ConditionalNet)
-    photos = (examples["background"], examples["image"])
-    mask_first = at_weighting(loaded, LossWeights(0.98, 0.02))(*photos)
-    depth_first = at_weighting(loaded, LossWeights(0.02, 0.98))(*photos)
-    for one, other in zip(mask_first, depth_first, strict=True):
-        assert (one - other).abs().max() > 1e-3
-
-
-def test_every_pair_is_shown_with_a_weighting_and_with_its_mirror(
-    tiny, tmp_path, examples, monkeypatch
-):
-    net = ConditionalNet(replace(TINY, conditional=True))
-    loader = make_loader(CompositeDataset(tiny, size=32), 6, samples=6, seed=0)
-    options = {"z_near": tiny.z_near, "say": quiet}
-    trainer = ConditionalTrainer(net, loader, [examples], tmp_path / "c", **options)
-    shown = {}
-    predict = trainer.predict
-
-    def recorded(batch, conditions):
-        shown.update(batch, conditions=conditions)
-        return predict(batch, conditions)
-
-    monkeypatch.setattr(trainer, "predict", recorded)
-    loss, terms = trainer.losses(next(iter(loader)))
-    assert loss.isfinite() and set(terms) == set(TERMS) and len(shown["image"]) == 12
-    for name in MAPS:
-        assert torch.equal(*shown[name].chunk(2))
-    ratios = (shown["conditions"] / weight_vector(trainer.weights)).log()
-    one, other = (ratios - ratios.mean(1, keepdim=True)).chunk(2)
-    assert torch.allclose(one, -other, atol=1e-4)
-    assert len(shown["conditions"].unique(dim=0)) == 2 * trainer.GROUPS
-
-
 def test_the_refiner_alone_is_trained_on_masks_of_smaller_photos():
     start = with_refiner(MaskDepthNet(TINY), 8)
     net = stages.FromHalf(start.config, start).train()
@@ -497,45 +429,61 @@ def test_masks_of_large_photographs(tmp_path, weights, monkeypatch):
     assert highres.main(arguments) == 2
 
 
-def test_boxes_hold_the_objects_and_the_same_part_of_the_coarse_mask():
-    rng = np.random.default_rng(0)
-    mask = torch.zeros(2, 1, 320, 320)
-    mask[0, :, 100:180, 60:200] = 1
-    photos = torch.rand(2, 3, 320, 320)
-    coarse = torch.nn.functional.avg_pool2d(mask, 2)
-    batch = {"background": photos, "image": photos, "mask": mask}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fine_stage, "WRONG", {"moved": 0.0})
-        boxes = [fine_stage.in_boxes(batch, coarse, rng) for _ in range(10)]
-    for box in boxes:
-        side = box["image"].shape[-1]
-        assert side in fine_stage.SIDES
-        assert box["mask"].shape == box["coarse"].shape == box["depth"].shape == (2, 1, side, side)
-        assert box["mask"][0].sum() > 0.15 * side**2, "the object fills much of its box"
-        assert not box["mask"][1].any() and not box["depth"].any()
-        assert (box["mask"] - box["coarse"]).abs().mean() < 0.02
-    assert len({box["image"].shape for box in boxes}) > 1
+def test_a_bank_is_trained_scored_and_written(command, tmp_path):
+    options = ("--samples", 64, "--validation", 8, "--lengths", 2, 4, "--seeds", 2, "--further", 32)
+    written = ("--out", tmp_path / "bank.safetensors", "--json", tmp_path / "bank.json")
+    done = command("train_bank", *options, *written)
+    assert done.returncode == 0, done.stderr[-2000:]
+    table = read_json(tmp_path / "bank.json")
+    bank = Bank.load(tmp_path / "bank.safetensors")
+    assert bank.lengths == (2, 4) and list(table["scores"]) == ["2", "4"]
+    assert list(table["scores"]["4"]) == list(bank.weightings)
+    assert len(table["shortest training, seeds"]) == 2
+    assert table["shortest training, seeds"][0] == table["spread"]["2"]
+    assert list(table["project"]) == ["shipped", *(f"mask {share:g}" for share in MASK_SHARES)]
+    first, last = (bank.parameters["last.weight"][row] for row in range(2))
+    assert not torch.equal(first, last) and not torch.equal(last[0], last[4])
 
 
-@pytest.mark.parametrize("kind", fine_stage.WRONG)
-def test_every_kind_of_wrong_coarse_mask_is_one(kind):
-    rng = np.random.default_rng(1)
-    mask = np.zeros((96, 96), np.float32)
-    mask[30:60, 20:70] = 1
-    spoilt = fine_stage.worse(mask.copy(), kind, rng)
-    assert spoilt.shape == mask.shape and spoilt.dtype == np.float32
-    assert 0 <= spoilt.min() and spoilt.max() <= 1 and not np.array_equal(spoilt, mask)
-
-
-def test_the_fine_decoder_alone_is_trained(tmp_path, tiny):
-    torch.manual_seed(0)
-    start = with_fine_decoder(MaskDepthNet(TINY))
-    before = copy.deepcopy(start.state_dict())
-    stage = stages.Stage("fine", {96: (4, 8)}, epochs=1, lr=1e-2, fine=True)
-    net = stages.train(tiny, (stage,), tmp_path, LossWeights(), net=start)
-    changed = {
-        name.split(".")[0]
-        for name, value in net.state_dict().items()
-        if not torch.equal(value, before[name])
+def test_the_spread_of_scores_has_the_direction_of_the_weights():
+    good = {
+        f"mask {share:g}": {"mask_iou": share, "depth_rmse_std": 0.2 + share / 2}
+        for share in MASK_SHARES
     }
-    assert changed == {"fine_decoder"}
+    found = train_bank.spread(good)
+    assert found["mask IoU, range"] == pytest.approx(0.96)
+    assert found["depth RMSE / std, range"] == pytest.approx(0.48)
+    for name in ("mask", "depth"):
+        assert found[f"{name}, rank correlation"] == pytest.approx(1)
+
+
+def test_ways_to_balance_are_trained_once_and_compared(command, tmp_path):
+    names = ["fixed, mask 0.3", "uncertainty", "PCGrad", "mask alone"]
+    options = ("--samples", 64, "--validation", 8, "--steps", 2, "--seeds", 2)
+    written = ("--json", tmp_path / "balances.json", "--methods", *names)
+    done = command("balances", *options, *written)
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = read_json(tmp_path / "balances.json")["methods"]
+    assert list(rows) == names and all(len(row["mask_iou"]) == 2 for row in rows.values())
+    assert "+-" in done.stdout and "front of fixed weightings" in done.stdout
+    before = (tmp_path / "balances.json").read_bytes()
+    assert command("balances", *options, *written).returncode == 0
+    assert (tmp_path / "balances.json").read_bytes() == before, "nothing is trained twice"
+
+
+def test_a_hypervolume_is_the_area_that_points_dominate():
+    assert balances.hypervolume([(0.5, 0.4)]) == pytest.approx(0.5 * 0.6)
+    front = [(0.8, 0.5), (0.5, 0.4), (0.4, 0.45)]
+    assert balances.hypervolume(front) == pytest.approx(0.5 * 0.6 + 0.3 * 0.5)
+    assert balances.hypervolume([(0.5, 1.2)]) == 0
+
+
+def test_conflicting_gradients_lose_what_conflicts():
+    """As UPGrad, whose direction PCGrad has for two tasks."""
+    one, other = torch.tensor([1.0, 0.5]), torch.tensor([-1.0, 0.5])
+    made = PCGrad()(torch.stack([one, other]))
+    parts = (
+        one - (one @ other) / (other @ other) * other,
+        other - (one @ other) / (one @ one) * one,
+    )
+    assert torch.allclose(made, sum(parts), atol=1e-5)

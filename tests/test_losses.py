@@ -168,27 +168,6 @@ def test_a_normalised_weighting_is_the_same_weighting():
         losses.normalised(losses.LossWeights(1.0, 0.0))
 
 
-@pytest.mark.parametrize("term", losses.CONDITIONED)
-def test_emphasis_moves_one_share_and_keeps_the_proportions_of_the_rest(term):
-    usual = losses.LossWeights(0.3, 0.7, 1.0, 2.0, 0.5, dice=0.8)
-    number = losses.CONDITIONED.index(term)
-    changed = losses.emphasised(usual, term, 0.9)
-    before, after = (losses.weight_vector(weights) for weights in (usual, changed))
-    assert after[number].item() == pytest.approx(0.9) and changed.dice == pytest.approx(0.8)
-    others = [i for i in range(4) if i != number]
-    before, after = (parts[others] / parts[others].sum() for parts in (before, after))
-    assert torch.allclose(after, before)
-
-
-IMPOSSIBLE = [("dice", 0.5), ("mask", 0.0), ("mask", 1.0), ("l1", float("nan"))]
-
-
-@pytest.mark.parametrize("term, share", IMPOSSIBLE)
-def test_an_impossible_emphasis_is_refused(term, share):
-    with pytest.raises(ValueError, match="expected one of mask, ssim, edge, l1"):
-        losses.emphasised(losses.LossWeights(), term, share)
-
-
 def test_ssim_first_used_in_inference_can_be_trained_with():
     maps = torch.rand(2, 1, 1, 37, 41)  # sizes that no other test uses: their blur is cached
     with torch.inference_mode():

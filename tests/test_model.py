@@ -10,22 +10,13 @@ from safetensors.torch import load_file, save_file
 import eva_helpers
 from eva_helpers import losses, model
 from eva_helpers.files import InputError
-from eva_helpers.model import CONDITIONED_TERMS, ConditionalNet, FiLM, MaskDepthNet
+from eva_helpers.model import MaskDepthNet
 from eva_helpers.model.weights import FORMAT, SWITCHES
-from eva_helpers.paths import CONDITIONAL_WEIGHTS, WEIGHTS
+from eva_helpers.paths import WEIGHTS
 
 
 def sized(net):
     return [layer for layer in net.modules() if isinstance(layer, model.Sized)]
-
-
-def conditional(config=TINY, start=None):
-    """A conditional network whose modulation is not zero."""
-    net = ConditionalNet(replace(config, conditional=True), start)
-    for layer in net.modules():
-        if isinstance(layer, FiLM):
-            layer.to_film.weight.data.normal_(0, 0.3)
-    return net
 
 
 @pytest.fixture(scope="module")
@@ -296,71 +287,9 @@ def test_a_refiner_is_added_without_changing_the_rest():
     assert model.parameters(MaskDepthNet(model.ModelConfig(refiner=24))) <= 2_000_000
 
 
-def test_a_conditional_network_serves_all_passes_at_the_usual_weights():
-    torch.manual_seed(0)
-    ordinary = MaskDepthNet(TINY).eval()
-    net = conditional(TINY, ordinary)
-    photos = torch.rand(2, 1, 3, 64, 64)
-    with torch.no_grad():
-        made, expected = (each.predict_layers(*photos) for each in (net, ordinary))
-    assert all(torch.equal(a, b) for a, b in zip(made, expected, strict=True))
-
-
 def test_config_survives_json():
     config = model.ModelConfig(widths=(8, 8, 8, 8, 8), sized=True, refiner=8)
     assert model.ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-
-
-@pytest.mark.parametrize("config", [TINY, replace(TINY, sized=True)], ids=["ordinary", "sized"])
-def test_a_conditional_network_starts_as_an_ordinary_one(config):
-    torch.manual_seed(0)
-    ordinary = MaskDepthNet(config).eval()
-    net = ConditionalNet(replace(config, conditional=True), ordinary)
-    photos = torch.rand(2, 2, 3, 32, 40)
-    with torch.no_grad():
-        plain = ordinary(*photos)
-        for corner in torch.eye(len(CONDITIONED_TERMS)):
-            assert all(torch.equal(a, b) for a, b in zip(net(*photos, corner), plain, strict=True))
-
-
-@pytest.mark.parametrize("config", [TINY, replace(TINY, sized=True)], ids=["ordinary", "sized"])
-def test_a_conditional_network_reacts_to_the_weights(config):
-    torch.manual_seed(0)
-    ordinary = MaskDepthNet(config).eval()
-    net = conditional(config, ordinary)
-    net.usual.copy_(torch.tensor([0.4, 0.3, 0.2, 0.1]))
-    photos = torch.rand(2, 2, 3, 32, 40)
-    corners = torch.eye(4)[[0, 3]]
-    coarse = []
-    net.encoder.stages[-1].register_forward_hook(lambda *call: coarse.append(call[-1]))
-    with torch.no_grad():
-        plain = ordinary(*photos)
-        first, second = (net(*photos, corner) for corner in corners)
-        assert not torch.allclose(first[0], second[0]) and not torch.allclose(first[1], second[1])
-        assert not torch.allclose(coarse[0], coarse[1]), "the encoder reacts too"
-        mixed = net(*photos, corners)
-        assert torch.allclose(mixed[1][0], first[1][0], atol=1e-5)
-        assert torch.allclose(mixed[1][1], second[1][1], atol=1e-5)
-        for usual in (net(*photos), net(*photos, net.usual)):
-            assert all(torch.equal(a, b) for a, b in zip(usual, plain, strict=True))
-
-
-def test_only_the_modulation_of_a_conditional_network_is_trained():
-    torch.manual_seed(0)
-    ordinary = MaskDepthNet(TINY)
-    net = ConditionalNet(replace(TINY, conditional=True), ordinary).train()
-    optimizer = torch.optim.AdamW(net.parameters(), 0.1)
-    for _ in range(2):  # with the first step's weights the code gets a gradient too
-        condition = torch.tensor([0.7, 0.1, 0.1, 0.1])
-        mask_logits, depth = net(*torch.rand(2, 2, 3, 32, 32), condition)
-        (mask_logits.mean() + depth.mean()).backward()
-        optimizer.step()
-    kept = {name.replace("layer.", ""): value for name, value in net.state_dict().items()}
-    for name, value in ordinary.state_dict().items():
-        assert torch.equal(value, kept[name]), "weights and statistics stay"
-    films = [layer for layer in net.modules() if isinstance(layer, FiLM)]
-    assert all(layer.to_film.weight.abs().sum() > 0 for layer in films)
-    assert all(part.weight.grad is not None for part in (net.embed[0], net.embed[2]))
 
 
 def test_inference_leaves_the_network_alone_and_keeps_its_own_copy():
@@ -411,19 +340,6 @@ def test_exact_inference_is_float32_where_bfloat16_is_fast(monkeypatch):
     assert seen == [torch.bfloat16, torch.float32, torch.float32]
 
 
-def test_inference_of_a_conditional_network_takes_a_condition():
-    torch.manual_seed(0)
-    net = conditional()
-    photos = torch.rand(2, 1, 3, 32, 32)
-    corner = torch.eye(4)[0]
-    net(*photos, corner)[1].sum().backward()  # a network in training can be copied
-    conditioned = model.inference(net, "cpu", corner, exact=True)(*photos)
-    usual = model.inference(net, "cpu", exact=True)(*photos)
-    assert not torch.allclose(conditioned[1], usual[1])
-    with torch.no_grad():
-        assert torch.allclose(conditioned[1], net(*photos, corner)[1], atol=1e-5)
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_inference_uses_the_gpu_and_leaves_the_network_on_the_cpu():
     net = MaskDepthNet(TINY)
@@ -460,11 +376,9 @@ def test_weights_say_which_version_made_them(weights):
 
 
 def test_the_shipped_weights_can_be_read():
-    for path, kind in ((WEIGHTS, MaskDepthNet), (CONDITIONAL_WEIGHTS, ConditionalNet)):
-        with safe_open(path, framework="pt") as file:
-            names = set(file.keys())
-        net = model.load_weights(path)
-        assert type(net) is kind and set(net.state_dict()) == names
+    with safe_open(WEIGHTS, framework="pt") as file:
+        names = set(file.keys())
+    assert set(model.load_weights(WEIGHTS).state_dict()) == names
 
 
 def test_foreign_and_damaged_weights_are_refused(tmp_path):

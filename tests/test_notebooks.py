@@ -197,7 +197,7 @@ def test_a_folder_of_composites_is_trained_on_and_resumed(tmp_path, capsys, monk
 
 
 @pytest.mark.notebook
-@pytest.mark.parametrize("broken", ["tuning.Tuner._after_step", "tuning.preview"])
+@pytest.mark.parametrize("broken", ["tuning.Tuner._after_step", "tuning.map_of"])
 def test_a_broken_tuning_function_makes_papermill_fail(broken, tmp_path):
     """Also one that breaks inside the training's thread, where an error is easily lost."""
     book = nbformat.read(FOLDER / "06_loss_weight_tuning.ipynb", as_version=4)

@@ -72,7 +72,7 @@ def python(wheel, tmp_path_factory) -> Path:
 
 def test_the_wheel_holds_weights_types_and_licence(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    for name in ("py.typed", "weights/small.safetensors", "weights/conditional.safetensors"):
+    for name in ("py.typed", "weights/small.safetensors", "weights/bank.safetensors"):
         assert f"eva_helpers/{name}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith(("tests", "experiments", "benchmarks")) for name in names)

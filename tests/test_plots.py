@@ -1,7 +1,5 @@
 """The figures: what they draw from which values."""
 
-from types import SimpleNamespace
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -123,24 +121,6 @@ def test_tries_begin_at_the_left_and_keep_their_colours():
     assert [line.get_color() for line in mask.lines] == [line.get_color() for line in scores.lines]
     assert scores.lines[1].get_xydata().tolist() == [[0.8, 0.3]]
     assert [text.get_text() for text in figure.legends[0].texts] == list(curves)
-
-
-def test_small_differences_do_not_fill_the_tradeoff():
-    rows = [
-        {
-            "mask_iou": 0.8 + n / 1e4,
-            "depth_rmse_std": 0.4,
-            "weights": SimpleNamespace(mask=n, depth=1),
-        }
-        for n in range(3)
-    ]
-    figure = plots.tradeoff(rows, rows[0])
-    ax = figure.axes[0]
-    assert ax.get_title() == "Validation scores for 3 weightings"
-    assert all(np.ptp(limits) >= 0.05 for limits in (ax.get_xlim(), ax.get_ylim()))
-    shares, ring = ax.collections
-    assert shares.get_array().tolist() == pytest.approx([0, 1 / 2, 2 / 3])
-    assert ring.get_offsets().tolist() == [[0.8, 0.4]]
 
 
 def test_robustness_has_axes_per_condition_and_a_line_per_method():

@@ -7,15 +7,7 @@ import torch
 from conftest import TINY, smooth
 
 from eva_helpers.evaluation.matting import mask_iou
-from eva_helpers.model import (
-    MaskDepthNet,
-    Refiner,
-    fit,
-    match,
-    with_fine_decoder,
-    with_refiner,
-    with_sizes,
-)
+from eva_helpers.model import MaskDepthNet, Refiner, fit, match, with_refiner
 from eva_helpers.model.refiner import REACH
 from eva_helpers.refinement import CoarseToFine, passes, tiles
 from eva_helpers.refinement.aligned import AlignedPair, as_tensor
@@ -40,7 +32,7 @@ def scene():
 class Perfect(MaskDepthNet):
     """Finds all differences in colour; its first pass sees the photos as they are."""
 
-    def predict_mask(self, background, image, coarse=None):
+    def predict_mask(self, background, image):
         change = (image - background).abs().amax(1, keepdim=True)
         return (change - 0.1) * 200
 
@@ -201,7 +193,6 @@ def test_the_second_pass_is_sharper_and_meets_the_coarse_mask_without_a_seam(sce
 def test_nothing_is_done_twice_at_the_same_resolution(scene, monkeypatch):
     background, image, _ = scene
     calls = []
-    monkeypatch.setattr(passes, "ENLARGED", 1.0)
     fine = CoarseToFine(Perfect(TINY))
     monkeypatch.setattr(fine, "second_pass", lambda *a: calls.append(a) or 1 / 0)
     small = (slice(0, 200), slice(0, 200))
@@ -282,30 +273,3 @@ def test_the_box_of_the_whole_frame_is_the_map_itself():
     rng = np.random.default_rng(0)
     small = rng.random((30, 40)).astype(np.float32)
     assert np.allclose(passes._inside(small, (300, 400), (0, 0, 300, 400), (30, 40)), small)
-
-
-@pytest.mark.parametrize("sized", [False, True])
-def test_a_new_fine_decoder_draws_as_the_mask_decoder_and_a_changed_one_uses_the_coarse_mask(sized):
-    torch.manual_seed(0)
-    plain = MaskDepthNet(TINY).eval()
-    net = with_fine_decoder(with_sizes(plain) if sized else plain)
-    pair = torch.rand(2, 1, 3, 96, 112)
-    one, other = torch.rand(2, 1, 1, 96, 112)
-    with torch.inference_mode():
-        assert torch.equal(net.predict_mask(*pair, one), plain.predict_mask(*pair))
-        assert torch.equal(plain.predict_mask(*pair, one), plain.predict_mask(*pair))
-        net.fine_decoder.detail[0][0].weight += 0.1
-        assert not torch.equal(net.predict_mask(*pair, one), net.predict_mask(*pair, other))
-        assert torch.equal(net(*pair)[0], plain(*pair)[0]), "the first pass is as before"
-
-
-def test_small_photos_are_seen_again_enlarged(scene):
-    background, image, truth = scene
-    fine = CoarseToFine(Perfect(TINY))
-    sizes = []
-    second_pass = fine.second_pass
-    fine.second_pass = lambda *given: sizes.append(given[-1]) or second_pass(*given)
-    small = (slice(60, 260), slice(160, 380))
-    mask, _ = fine.maps(background[small], image[small])
-    assert mask_iou(mask, truth[small]) > 0.97
-    assert len(sizes) == 1 and 150 < sizes[0][0] < 1.5 * 200

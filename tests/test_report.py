@@ -1,6 +1,5 @@
 """What tools/report.py writes is what the stored results say."""
 
-import numpy as np
 import pytest
 import report
 import report_experiments
@@ -63,22 +62,6 @@ def test_tables_show_every_plan_and_every_mask():
     table = "\n".join(report_experiments.ceiling(result))
     names = [name for values in result["sizes"].values() for name in values["ideal pairs"]]
     assert all(name in table for name in names) and "| 224 px |" in table
-
-
-def test_the_conditional_tables_show_means_and_every_seed():
-    seeds = [[0.2, 0.19, 0.18], [0.4, 0.41, 0.38]]
-    mean = np.mean(seeds, axis=0)
-    change, steps, each = report_experiments.response(seeds)
-    assert change == f"{mean[-1] / mean[0] - 1:+.1%}" and steps == 2
-    assert each == "-10.0%, -5.0%"
-    result = read_json(report.EXPERIMENTS / "conditional.json")
-    lines = "\n".join(report_experiments.conditional(result)).splitlines()
-    edge = next(line for line in lines if line.startswith("| edge |"))
-    assert len(edge.split(" | ")) == 7
-    assert sum(line.startswith(("| mask IoU |", "| depth RMSE / std |")) for line in lines) == 2
-    losses = result["rows"][0]["training pairs"]
-    cell = f"{losses['conditional']['mask']:.4f} / {losses['dedicated']['mask']:.4f}"
-    assert sum(cell in line for line in lines) == 1
 
 
 def test_groups_of_photographs_get_their_best_threshold():

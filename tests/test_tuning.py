@@ -4,38 +4,17 @@ import json
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
 
-from eva_helpers import plots, tuning
-from eva_helpers.evaluation.metrics import depth_metrics, iou
+from eva_helpers import tuning
 from eva_helpers.files import InputError
-from eva_helpers.losses import (
-    CONDITIONED,
-    TERMS,
-    LossWeights,
-    emphasised,
-    raw_terms,
-    weight_vector,
-    weighted_sum,
-)
-from eva_helpers.model import ConditionalNet, FiLM, MaskDepthNet, inference, load_weights
+from eva_helpers.losses import TERMS, LossWeights, weighted_sum
+from eva_helpers.model import MaskDepthNet, load_weights
 
 STEPS = 6  # of an epoch
-
-
-@pytest.fixture
-def conditional():
-    torch.manual_seed(0)
-    net = ConditionalNet(replace(TINY, conditional=True)).eval()
-    for layer in net.modules():
-        if isinstance(layer, FiLM):
-            torch.nn.init.normal_(layer.to_film.weight, 0, 0.3)
-    return net
 
 
 def pause(tuner):
@@ -222,46 +201,6 @@ def test_files_that_are_no_weighting_are_refused(text, tmp_path):
         tuning.read_weights(tmp_path / "nowhere.json")
 
 
-def test_the_preview_follows_the_weights(conditional, examples):
-    one = tuning.preview(conditional, examples, LossWeights(1.0, 0.0))
-    other = tuning.preview(conditional, examples, LossWeights(0.0, 1.0))
-    assert one.dtype == np.uint8 and one.shape == other.shape == (5 * 64, 4 * 64, 3)
-    assert np.array_equal(one[:64], other[:64]), "the photos"
-    assert not np.array_equal(one[64:256], other[64:256])
-    doubled = tuning.preview(conditional, examples, LossWeights(2.0, 0.0))
-    assert np.array_equal(one, doubled), "only the ratios count"
-    with pytest.raises(InputError, match="weight 0"):
-        tuning.preview(conditional, examples, LossWeights(0, 1, ssim=0, edge=0, l1=0, ssi=1))
-
-
-def test_the_last_row_of_a_preview_is_the_change_of_the_depth(conditional, examples):
-    mask_only = LossWeights(1.0, 0.0)
-    pair = (examples["background"], examples["image"])
-    _, depth = tuning.at_weighting(conditional, mask_only)(*pair)
-    pictures = {
-        "usual": tuning.preview(conditional, examples, LossWeights(3.0, 7.0)),
-        "before": tuning.preview(conditional, examples, mask_only, depth),
-        "changed": tuning.preview(conditional, examples, mask_only),
-    }
-    changes = {
-        name: int(np.ptp(picture[256:].reshape(-1, 3), axis=0).max())
-        for name, picture in pictures.items()
-    }
-    assert changes["usual"] == changes["before"] == 0 and changes["changed"] > 50
-
-
-def test_weightings_are_compared_in_full_precision(conditional, examples, monkeypatch):
-    monkeypatch.setattr("eva_helpers.hardware.fast_bf16", lambda: True)
-    pair = (examples["background"], examples["image"])
-    vector = weight_vector(LossWeights())
-    with torch.no_grad():
-        exact = conditional(*pair, vector)[1]
-    at_usual = tuning.at_weighting(conditional, LossWeights())(*pair)[1]
-    assert torch.allclose(at_usual, exact, atol=1e-6)
-    rounded = inference(conditional, "cpu", vector)(*pair)[1]
-    assert not torch.allclose(rounded, exact, atol=1e-6)
-
-
 def test_a_mosaic_shows_what_it_says(examples):
     mask = examples["mask"]
     depth = examples["depth"]
@@ -271,75 +210,3 @@ def test_a_mosaic_shows_what_it_says(examples):
     assert np.ptp(picture[96:].reshape(-1, 3), axis=0).max() == 0, "no error, one colour"
     far = tuning.mosaic(examples, mask, depth - 0.3, zoom=1)[96:]
     assert (far[..., 0] > far[..., 2]).all(), "too far is red"
-    nearer = tuning.mosaic(examples, mask, depth, depth - 0.01, zoom=1)
-    assert np.array_equal(nearer[:128], picture)
-    assert (nearer[128:, :, 2] > nearer[128:, :, 0]).all(), "what came nearer is blue"
-
-
-def test_the_tradeoff_of_every_weighting(conditional, examples, tiny):
-    rows = tuning.tradeoff(conditional, [examples], tiny.z_near, tuning.simplex((0.1, 0.9)))
-    assert len(rows) == 8 and len({row["depth_rmse_std"] for row in rows}) > 1
-    row = rows[3]
-    with torch.no_grad():
-        vector = weight_vector(row["weights"])
-        mask_logits, depth = conditional(examples["background"], examples["image"], vector)
-    score = iou(mask_logits.sigmoid(), examples["mask"]).mean().item()
-    assert row["mask_iou"] == pytest.approx(score, abs=0.02)
-    rmse = depth_metrics(depth, examples["depth"], tiny.z_near)["rmse"].mean().item()
-    assert row["depth_rmse"] == pytest.approx(rmse, abs=0.005), "each row is of its own weighting"
-    figure = plots.tradeoff(rows, rows[0])
-    assert len(figure.axes[0].collections) == 2
-
-
-def test_a_tradeoff_needs_depth_labels(conditional, examples, tiny):
-    unlabelled = examples | {"depth": torch.zeros_like(examples["depth"])}
-    with pytest.raises(InputError, match="no depth labels"):
-        tuning.tradeoff(conditional, [unlabelled], tiny.z_near, [LossWeights()])
-
-
-def test_how_each_loss_responds_to_its_weight(conditional, examples):
-    answers = tuning.responses(conditional, [examples])
-    assert list(answers) == list(CONDITIONED)
-    assert all(len(values) == len(tuning.SHARES) for values in answers.values())
-    for name, number in (("mask", 0), ("edge", 3)):
-        weights = emphasised(LossWeights(), name, tuning.SHARES[number])
-        pair = (examples["background"], examples["image"])
-        with torch.no_grad():
-            terms = raw_terms(*conditional(*pair, weight_vector(weights)), examples)
-        expected = terms[name] + (terms["dice"] if name == "mask" else 0)
-        assert answers[name][number] == pytest.approx(expected.item(), rel=1e-4)
-
-
-def test_the_preview_panel_follows_sliders_and_points(conditional, examples, tiny):
-    rows = tuning.tradeoff(conditional, [examples], tiny.z_near, tuning.simplex((0.1, 0.9)))
-    panel = tuning.preview_panel(conditional, examples, rows)
-    pictures = [panel.picture.value]
-    first_chart = panel.chart.value
-    panel.sliders["mask"].value = 2.0
-    pictures.append(panel.picture.value)
-    points = panel.box.children[-1].children
-    points[5].click()
-    pictures.append(panel.picture.value)
-    assert len(set(pictures)) == 3 and not panel.errors and "ms" in panel.status.value
-    assert panel.chart.value != first_chart, "the ring moves with the sliders"
-    marked = [number for number, point in enumerate(points) if point.layout.border]
-    assert marked == [5], "the button of the current weighting is marked, no other"
-    values = [panel.sliders[name].value for name in ("mask", "ssim")]
-    assert values == pytest.approx([rows[5]["weights"].mask, rows[5]["weights"].ssim], abs=1e-6)
-
-
-def test_every_weighting_has_its_place_in_the_chart():
-    scores = ((0.5, 0.2), (0.7, 0.3), (0.6, 0.1))
-    rows = [
-        {"mask_iou": x, "depth_rmse_std": y, "weights": LossWeights(0.2 + y, 0.5)}
-        for x, y in scores
-    ]
-    picture, places = tuning.chart(rows)
-    assert places[0, 0] < places[2, 0] < places[1, 0], "better masks stand to the right"
-    assert places[2, 1] > places[0, 1] > places[1, 1], "smaller depth errors stand lower"
-    for place in places:
-        x, y = place.astype(int)
-        assert picture[y - 2 : y + 3, x - 2 : x + 3].min() < 200, "a dot is drawn there"
-        ring = tuning.ringed(picture, place) != picture
-        centre = np.argwhere(ring.any(axis=2))[:, ::-1].mean(axis=0)
-        assert np.abs(centre - place).max() < 1.5

@@ -48,7 +48,7 @@ SECTIONS: tuple[tuple[str, Path, Callable[[dict], list[str]]], ...] = (
     ("Training time", EXPERIMENTS / "time_to_dice_1.json", report_experiments.race),
     ("Limits of the mask", EXPERIMENTS / "ceiling.json", report_experiments.ceiling),
     ("Small photos first", EXPERIMENTS / "progressive.json", report_experiments.progressive),
-    ("Loss-conditional network", EXPERIMENTS / "conditional.json", report_experiments.conditional),
+    ("Loss weights", EXPERIMENTS / "bank.json", report_experiments.bank),
     ("Speed", BENCHMARKS / "speed.json", report_tables.speed),
     ("Time and memory of a pair", BENCHMARKS / "photos.json", report_tables.photos),
     ("Speed of files", BENCHMARKS / "files.json", report_tables.files),

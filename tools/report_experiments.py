@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
-import numpy as np
-from report_tables import METRICS, markdown_table
-
-CONTENDERS = ("conditional", "dedicated")
+from report_tables import markdown_table
 
 
 def race(report: dict) -> list[str]:
@@ -83,79 +78,33 @@ def progressive(report: dict) -> list[str]:
     ]
 
 
-def conditional(report: dict) -> list[str]:
-    """The loss-conditional network compared with dedicated ones."""
-    settings = report["settings"]
-    keys = ("mask_iou", "depth_rmse_std")
+def bank(report: dict) -> list[str]:
+    """The narrow networks of notebook 06: what their loss weights change, and when."""
+    lengths = list(report["scores"])
     rows = [
-        (entry["name"], *(entry[who][key] for key in keys for who in CONTENDERS))
-        for entry in report["rows"]
+        (name, *(f"{cell['mask_iou']:.3f} / {cell['depth_rmse_std']:.3f}" for cell in cells))
+        for name, *cells in by_weighting(report["scores"])
     ]
-    terms = list(report["answers"]["training pairs"])
-    losses = []
-    for entry in report["rows"]:
-        ours, other = (entry["training pairs"][who] for who in CONTENDERS)
-        losses.append((entry["name"], *(f"{ours[x]:.4f} / {other[x]:.4f}" for x in terms)))
-    heads = [f"{what}, {who}" for what in ("mask IoU", "depth RMSE / std") for who in CONTENDERS]
+    heads = [f"{steps} steps" for steps in lengths]
+    spreads = [(f"{steps} steps", *each.values()) for steps, each in report["spread"].items()]
+    shortest = [
+        (f"{lengths[0]} steps, seed {seed}", *each.values())
+        for seed, each in enumerate(report["shortest training, seeds"])
+    ]
+    project = [(name, *row.values()) for name, row in report["project"].items()]
     return [
-        "One loss-conditional network compared with dedicated ones, all started from the shipped "
-        f"weights with the same budget ({settings['epochs'] * settings['samples']:,} samples; the "
-        "conditional one, of which only the modulation is trained, sees half as many, twice each; "
-        "validation split, 64 px):",
+        f"Narrow networks ({report['parameters']:,} parameters, one decoder for both tasks), each "
+        "trained with one weighting; validation pairs, 64 px, mask IoU / depth RMSE over std:",
         markdown_table(("weighting", *heads), rows),
-        "Losses on training pairs, conditional / dedicated:",
-        markdown_table(("weighting", *terms), losses),
-        *responses(report),
-        *tradeoff(report),
+        "From the least to the largest share of the mask: ranges of both scores, and how well "
+        "their order follows the weight (rank correlation; for the depth, with its error):",
+        markdown_table(("training", *report["spread"][lengths[0]]), spreads + shortest),
+        "The project's network, and copies trained further with the same shares:",
+        markdown_table(("weighting", "mask IoU", "depth RMSE / std"), project),
     ]
 
 
-def responses(report: dict) -> list[str]:
-    """How the loss of each term responds to its own weight."""
-    answers = report["answers"]
-    first, last, steps = ends(report)
-    rows = [
-        (term, *(cell for terms in answers.values() for cell in response(terms[term])))
-        for term in next(iter(answers.values()))
-    ]
-    heads = (head for name in answers for head in (name, "steps", "each seed"))
-    return [
-        f"Change of each term's loss when its own weight grows from {first} to {last} of all "
-        f"weights (mean of all networks), how many of the {steps} steps in between lower the mean, "
-        "and the change for each network; the networks differ only by their seed:",
-        markdown_table(("term", *heads), rows),
-    ]
-
-
-def response(seeds: list[list[float]]) -> tuple[str, int, str]:
-    """Relative change of the networks' mean loss, its downward steps, every network's change."""
-    mean = np.mean(seeds, axis=0)
-    changes = [f"{values[-1] / values[0] - 1:+.1%}" for values in (mean, *seeds)]
-    return (
-        changes[0],
-        sum(after <= before for before, after in pairwise(mean)),
-        ", ".join(changes[1:]),
-    )
-
-
-def tradeoff(report: dict) -> list[str]:
-    """Validation scores against the mask's share of the weights."""
-    first, last, _ = ends(report)
-    rows = []
-    for score, seeds in report["tradeoff"].items():
-        mean = np.mean(seeds, axis=0)
-        steps = sum(before <= after for before, after in pairwise(mean))
-        pairs = ", ".join(f"{values[0]:.3f} -> {values[-1]:.3f}" for values in seeds)
-        rows.append((METRICS[score], f"{mean[0]:.4f}", f"{mean[-1]:.4f}", steps, pairs))
-    return [
-        f"Validation scores with {first} and with {last} of all weights on the mask, in the mean "
-        "and for each seed, and how many steps of the mean follow the weight (the mask no worse, "
-        "the depth no better):",
-        markdown_table(("score", first, last, "steps", "each seed"), rows),
-    ]
-
-
-def ends(report: dict) -> tuple[str, str, int]:
-    """The first and the last share of a weight, and the number of steps between them."""
-    shares = report["shares"]
-    return f"{shares[0]:.0%}", f"{shares[-1]:.0%}", len(shares) - 1
+def by_weighting(scores: dict[str, dict[str, dict]]) -> list[tuple]:
+    """A row per weighting: its name, then its scores at every length of training."""
+    first = next(iter(scores.values()))
+    return [(name, *(rows[name] for rows in scores.values())) for name in first]

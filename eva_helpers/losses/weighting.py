@@ -1,15 +1,14 @@
 """How much each loss term counts, and weightings derived from others."""
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
-from eva_helpers.model.conditional import CONDITIONED_TERMS as CONDITIONED
-
 MASK_TERMS = ("mask", "dice")
 DEPTH_TERMS = ("ssim", "edge", "l1", "ssi")
+WEIGHED = ("mask", "ssim", "edge", "l1")  # the terms that `weight_vector` counts
 TERMS = dict.fromkeys(MASK_TERMS, "mask") | dict.fromkeys(DEPTH_TERMS, "depth")  # term -> task
 
 
@@ -50,15 +49,13 @@ class LossWeights:
 
 
 def weight_vector(weights: LossWeights) -> Tensor:
-    """The input of a conditional network: parts of mask, ssim, edge and l1, (4,), with sum 1.
+    """The shares of mask, ssim, edge and l1 in the loss, (4,), with sum 1.
 
     Raises ValueError if all four are zero.
     """
-    parts = torch.tensor([weights.parts()[name] for name in CONDITIONED])
+    parts = torch.tensor([weights.parts()[name] for name in WEIGHED])
     if parts.sum() == 0:
-        raise ValueError(
-            "mask, ssim, edge and l1 all have weight 0: a conditional network knows no other terms."
-        )
+        raise ValueError("mask, ssim, edge and l1 all have weight 0: expected one to be positive.")
     return parts / parts.sum()
 
 
@@ -75,22 +72,3 @@ def normalised(weights: LossWeights) -> LossWeights:
     ssim, edge, l1 = (part / (1 - mask) for part in inner)
     ssi = weights.ssi / (weights.ssim + weights.edge + weights.l1)
     return LossWeights(mask, 1 - mask, ssim, edge, l1, weights.dice, ssi)
-
-
-def emphasised(weights: LossWeights, term: str, share: float) -> LossWeights:
-    """`normalised` weights with `share` of the total for `term`; the others keep their proportions.
-
-    Raises ValueError: the term is not one of CONDITIONED, the share is outside (0, 1), or the other
-    terms have no weight.
-    """
-    parts = dict(zip(CONDITIONED, weight_vector(weights).tolist(), strict=True))
-    if term not in parts or not 0 < share < 1 or parts[term] == 1:
-        raise ValueError(
-            f"{term!r} with share {share} of {weights}: expected one of {', '.join(CONDITIONED)}, "
-            "a share between 0 and 1, and other terms."
-        )
-    rest = (1 - share) / (1 - parts[term])
-    parts = {name: share if name == term else part * rest for name, part in parts.items()}
-    depth = 1 - parts["mask"]
-    inner = {name: parts[name] / depth for name in CONDITIONED[1:]}
-    return replace(normalised(weights), mask=parts["mask"], depth=depth, **inner)

@@ -1,22 +1,22 @@
 """The network: two photos to a mask and a depth map, its weights files, inference and cost."""
 
-from eva_helpers.model.conditional import CONDITIONED_TERMS, ConditionalNet, FiLM
 from eva_helpers.model.config import ModelConfig
 from eva_helpers.model.decoders import Decoder, UpBlock, coordinates
 from eva_helpers.model.encoders import ResidualBlock, SmallEncoder, TorchvisionEncoder
 from eva_helpers.model.inference import inference
 from eva_helpers.model.matching import Match, fit, match
+from eva_helpers.model.narrow import NarrowNet
 from eva_helpers.model.net import MaskDepthNet, standard_size
-from eva_helpers.model.parts import with_fine_decoder, with_refiner, with_sizes, without_sizes
+from eva_helpers.model.parts import with_refiner, with_sizes, without_sizes
 from eva_helpers.model.profile import multiply_adds, parameters, receptive_field
 from eva_helpers.model.refiner import Refiner
 from eva_helpers.model.sized import Sized, norms
-from eva_helpers.model.weights import build, load_weights, save_weights, weights_file
+from eva_helpers.model.weights import load_weights, save_weights, weights_file
 
 __all__ = [
-    "CONDITIONED_TERMS", "ConditionalNet", "Decoder", "FiLM", "MaskDepthNet", "Match",
-    "ModelConfig", "Refiner", "ResidualBlock", "Sized", "SmallEncoder", "TorchvisionEncoder",
-    "UpBlock", "build", "coordinates", "fit", "inference", "load_weights", "match",
-    "multiply_adds", "norms", "parameters", "receptive_field", "save_weights", "standard_size",
-    "weights_file", "with_fine_decoder", "with_refiner", "with_sizes", "without_sizes",
+    "Decoder", "MaskDepthNet", "Match", "ModelConfig", "NarrowNet", "Refiner", "ResidualBlock",
+    "Sized", "SmallEncoder", "TorchvisionEncoder", "UpBlock", "coordinates", "fit", "inference",
+    "load_weights", "match", "multiply_adds", "norms", "parameters", "receptive_field",
+    "save_weights", "standard_size", "weights_file", "with_refiner", "with_sizes",
+    "without_sizes",
 ]  # fmt: skip

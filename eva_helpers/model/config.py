@@ -15,9 +15,7 @@ class ModelConfig:
         decoder: channels of both decoders at 1/2, 1/4, 1/8 and 1/16.
         detail: channels of the mask decoder at full resolution.
         sized: whether large photos have their own encoder normalisations and mask decoder.
-        fine: whether a further mask decoder draws outlines anew where a coarse mask is known.
         refiner: channels of the refiner, which sharpens enlarged masks; 0 for none.
-        conditional: whether the loss weights are an input (`ConditionalNet`).
         pretrained: start a resnet encoder from ImageNet weights; downloads them.
     """
 
@@ -27,9 +25,7 @@ class ModelConfig:
     decoder: tuple[int, ...] = (32, 48, 64, 96)
     detail: int = 16
     sized: bool = False
-    fine: bool = False
     refiner: int = 0
-    conditional: bool = False
     pretrained: bool = False
 
     def to_dict(self) -> dict:

@@ -10,9 +10,8 @@ from eva_helpers.hardware import autocast
 
 
 def inference(
-    net: nn.Module, device: torch.device | str | None = None, condition: Tensor | None = None,
-    exact: bool = False,
-) -> Callable[..., tuple[Tensor, Tensor]]:  # fmt: skip
+    net: nn.Module, device: torch.device | str | None = None, exact: bool = False
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """`predict(background, image) -> (mask probability, inverse depth)` of a network as it is now.
 
     The photos are (B, 3, H, W) in [0, 1]; the results (B, 1, H, W), float32, on the CPU. `predict`
@@ -22,19 +21,14 @@ def inference(
     Args:
         net: a MaskDepthNet or another network with its inputs and outputs.
         device: to compute on; None takes the GPU if there is one.
-        condition: loss weights for a ConditionalNet (see `losses.weight_vector`); `predict` takes
-            others as its third argument.
         exact: compute in float32 even where bfloat16 is fast.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     private = deepcopy(net).eval().to(device).to(memory_format=torch.channels_last)
 
-    def predict(
-        background: Tensor, image: Tensor, condition: Tensor | None = condition
-    ) -> tuple[Tensor, Tensor]:
-        extra = () if condition is None else (condition,)
+    def predict(background: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         with torch.inference_mode(), autocast(device, enabled=not exact):
-            mask_logits, depth = private(background.to(device), image.to(device), *extra)
+            mask_logits, depth = private(background.to(device), image.to(device))
         # outside: results are ordinary tensors, which may be changed or used as training targets
         return mask_logits.float().sigmoid().cpu(), depth.to("cpu", torch.float32, copy=True)
 

@@ -17,7 +17,6 @@ from eva_helpers.model.matching import match
 from eva_helpers.model.refiner import Refiner
 from eva_helpers.model.sized import Sized, norms
 
-GUIDES = 9  # channels, see `MaskDepthNet.features`
 MASK_LAYERS = 3  # hidden convolutions of the mask decoder at full resolution
 DEPTH_DETAIL = 12  # channels of the depth decoder there: depth has few fine outlines
 DEPTH_WIDTH = 64  # px, width at which the depth decoder sees the photos
@@ -56,7 +55,6 @@ class MaskDepthNet(nn.Module):
             for name in norms(self.encoder):
                 self.encoder.set_submodule(name, Sized(self.encoder.get_submodule(name)))
             self.mask_decoder = Sized(self.mask_decoder)
-        self.fine_decoder = self.build_fine_decoder(skips) if config.fine else None
         self.refiner = Refiner(config.refiner) if config.refiner else None
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
@@ -66,11 +64,6 @@ class MaskDepthNet(nn.Module):
         mask = Decoder(skips, self.config.decoder, self.config.detail, MASK_LAYERS)
         depth = Decoder(skips, self.config.decoder, DEPTH_DETAIL, coordinates=True, maps=2)
         return mask, depth
-
-    def build_fine_decoder(self, skips: tuple[int, ...]) -> nn.Module:
-        """A mask decoder that gets the coarse mask as one more channel at every scale."""
-        more = tuple(channels + 1 for channels in skips)
-        return Decoder(more, self.config.decoder, self.config.detail, MASK_LAYERS, GUIDES + 1)
 
     def match(self, background: Tensor, image: Tensor) -> Tensor:
         """The background aligned with the image in tones and position (`matching.match`)."""
@@ -96,23 +89,10 @@ class MaskDepthNet(nn.Module):
         # detached: the depth loss must not change the mask
         return mask_logits, self.predict_depth(skips, guides, mask_logits.detach().sigmoid())
 
-    def predict_mask(
-        self, background: Tensor, image: Tensor, coarse: Tensor | None = None
-    ) -> Tensor:
-        """Mask logits for a background that `match` has aligned.
-
-        `coarse`, (B, 1, H, W) in [0, 1], is an enlarged mask of a coarser pass. A network with a
-        fine decoder draws its outline anew; others do without.
-        """
-        if coarse is None or self.fine_decoder is None:
-            self._select(image.shape)
-            return self.mask_decoder(*self.features(background, image)).float()
-        self._select(None)
-        skips, guides = self.features(background, image)
-        known = 2 * coarse - 1
-        return self.fine_decoder(
-            [_with_map(skip, known) for skip in skips], _with_map(guides, known)
-        ).float()
+    def predict_mask(self, background: Tensor, image: Tensor) -> Tensor:
+        """Mask logits for a background that `match` has aligned."""
+        self._select(image.shape)
+        return self.mask_decoder(*self.features(background, image)).float()
 
     def predict_layers(self, background: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """Mask logits, and the depth maps for `compose_depth`, for an aligned background."""
@@ -150,21 +130,11 @@ class MaskDepthNet(nn.Module):
         scene, object_share = depth_maps.chunk(2, dim=1)
         return scene + mask * (1 - scene) * object_share
 
-    def _select(self, shape: tuple[int, ...] | None) -> None:
-        """Let the layers that exist twice be those for photos of `shape` (..., H, W).
-
-        None: those for large photos, whose parts a fine decoder sees.
-        """
+    def _select(self, shape: tuple[int, ...]) -> None:
+        """Let the layers that exist twice be those for photos of `shape` (..., H, W)."""
         for layer in self.modules():
             if isinstance(layer, Sized):
-                layer.is_large = shape is None or shape[-2] * shape[-1] >= LARGE**2
-
-
-def _with_map(features: Tensor, single: Tensor) -> Tensor:
-    """Features (B, C, h, w) with a map (B, 1, H, W) as their last channel, reduced by its mean."""
-    height, width = features.shape[2:]
-    small = F.adaptive_avg_pool2d(single, (height, width))
-    return torch.cat([features, small.to(features.dtype)], dim=1)
+                layer.is_large = shape[-2] * shape[-1] >= LARGE**2
 
 
 def standard_size(height: int, width: int) -> tuple[int, int]:

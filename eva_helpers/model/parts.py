@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import torch.nn.functional as F
-
 from eva_helpers.model.net import MaskDepthNet
 
 
@@ -30,20 +28,4 @@ def with_refiner(net: MaskDepthNet, channels: int) -> MaskDepthNet:
     """A copy of a network that has a new refiner of so many channels."""
     twin = MaskDepthNet(replace(net.config, refiner=channels))
     twin.load_state_dict(twin.state_dict() | net.state_dict())
-    return twin.train(net.training)
-
-
-def with_fine_decoder(net: MaskDepthNet) -> MaskDepthNet:
-    """A copy of a network with a fine decoder, which begins as the mask decoder for large photos.
-
-    At first it ignores the coarse mask.
-    """
-    twin = MaskDepthNet(replace(net.config, fine=True))
-    weights = net.state_dict()
-    part = "mask_decoder.large" if net.config.sized else "mask_decoder"
-    for name, new in twin.state_dict().items():
-        if name.startswith("fine_decoder"):
-            old = weights[name.replace("fine_decoder", part)]
-            weights[name] = F.pad(old, (0, 0, 0, 0, 0, 1)) if new.shape != old.shape else old
-    twin.load_state_dict(weights)
     return twin.train(net.training)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from eva_helpers import __version__
 from eva_helpers.files import InputError, write_whole
-from eva_helpers.model.conditional import ConditionalNet
 from eva_helpers.model.config import ModelConfig
 from eva_helpers.model.net import MaskDepthNet
 
@@ -19,14 +18,9 @@ FORMAT = "eva_helpers.MaskDepthNet"
 # Switches of earlier versions, with the values that every network has now.
 SWITCHES = {
     "fusion": "image+difference", "matched": True, "coordinates": True, "layered": True,
-    "cross_talk": False, "detail_layers": 3,
+    "cross_talk": False, "detail_layers": 3, "conditional": False,
 }  # fmt: skip
 OLDER = {"matched": False, "coordinates": False, "layered": False}  # before these switches existed
-
-
-def build(config: ModelConfig) -> MaskDepthNet:
-    """The network that a configuration describes."""
-    return ConditionalNet(config) if config.conditional else MaskDepthNet(config)
 
 
 def save_weights(net: MaskDepthNet, path: str | os.PathLike, half: bool = False) -> None:
@@ -58,7 +52,7 @@ def load_weights(path: str | os.PathLike) -> MaskDepthNet:
     metadata, tensors = _read(Path(path))
     config = _read_config(path, metadata)
     try:
-        net = build(config)
+        net = MaskDepthNet(config)
         net.load_state_dict(tensors)  # converts float16 to float32
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

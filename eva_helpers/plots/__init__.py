@@ -6,9 +6,9 @@ Only `strip` returns pixels: it is drawn without matplotlib.
 from eva_helpers.plots.charts import (
     TERM_COLOURS,
     curves,
+    fronts,
     histogram,
     robustness,
-    tradeoff,
     tries,
     tuning,
 )
@@ -16,6 +16,6 @@ from eva_helpers.plots.pictures import cases, panels, samples, save, show, strip
 from eva_helpers.plots.point_cloud import point_cloud
 
 __all__ = [
-    "TERM_COLOURS", "cases", "curves", "histogram", "panels", "point_cloud", "robustness",
-    "samples", "save", "show", "strip", "tiles", "tradeoff", "tries", "tuning",
+    "TERM_COLOURS", "cases", "curves", "fronts", "histogram", "panels", "point_cloud", "robustness",
+    "samples", "save", "show", "strip", "tiles", "tries", "tuning",
 ]  # fmt: skip

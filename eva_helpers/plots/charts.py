@@ -5,6 +5,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
@@ -170,22 +171,24 @@ def robustness(card: Mapping[str, Mapping[str, Any]], title: str = "") -> Figure
     return figure
 
 
-def tradeoff(rows: Rows, current: Mapping[str, Any] | None = None) -> Figure:
-    """Depth RMSE / std against mask IoU of every weighting; `rows` as from `tuning.tradeoff`.
+def fronts(rows_by_steps: Mapping[int, Rows], project: Rows | None = None) -> Figure:
+    """Depth RMSE / std against mask IoU: a line for each length of training, in steps.
 
-    Points are coloured by the mask's share of the loss; `current` is ringed.
+    Rows have `mask_iou` and `depth_rmse_std`, in the order of the mask's share of the loss;
+    `project` those of the project's network, which are drawn as stars.
     """
-    figure = Figure(figsize=(6.2, 3.8), layout="constrained")
-    ax = figure.add_subplot(title=f"Validation scores for {len(rows)} weightings")
-    shares = [row["weights"].mask / (row["weights"].mask + row["weights"].depth) for row in rows]
-    x, y = (np.array([row[key] for row in rows]) for key in SCORES)
-    figure.colorbar(ax.scatter(x, y, c=shares, s=45), label="share of the mask in the loss")
-    if current:
-        here = current["mask_iou"], current["depth_rmse_std"]
-        ax.scatter(*here, s=220, facecolors="none", edgecolors=ORANGE, linewidths=2)
-    middle = np.array([x.min() + x.max(), y.min() + y.max()]) / 2
-    ax.update_datalim([middle - 0.025, middle + 0.025])  # small differences must not fill the axes
-    ax.margins(0.1)
+    figure = Figure(figsize=(6.6, 4.2), layout="constrained")
+    ax = figure.add_subplot(title="Validation scores: each point is a weighting")
+    colours = colormaps["viridis_r"](np.linspace(0.15, 1, len(rows_by_steps)))
+    for (steps, rows), colour in zip(rows_by_steps.items(), colours, strict=True):
+        line = ([row[key] for row in rows] for key in SCORES)
+        ax.plot(*line, "o-", color=colour, ms=4, label=f"narrow network, {steps} steps")
+    if project:
+        points = ([row[key] for row in project] for key in SCORES)
+        ax.plot(
+            *points, "*", color=ORANGE, ms=11, label=f"project's network, {len(project)} points"
+        )
     ax.set(xlabel="mask IoU (right is better)", ylabel="depth RMSE / std (lower is better)")
+    ax.legend(fontsize=8)
     ax.grid(alpha=0.3)
     return figure

@@ -1,7 +1,7 @@
 """From a coarse mask to one at the photo's own size.
 
 whole frame, at most 224 px -> coarse mask -> boxes around objects
-each box, at most 448 px, and the coarse mask -> fine decoder -> fine mask
+each box, at most 448 px -> the same network again -> fine mask
 twice as large, on tiles along the outline -> refiner -> ... -> the photo's own size
 """
 
@@ -21,7 +21,6 @@ from eva_helpers.refinement.tiles import sharpened
 
 INPUT_SIZE = 224  # px of the longer side at which the whole frame is seen
 BOX_SIZE = 448  # px of the longer side at which a box is seen again
-ENLARGED = 1.5  # times the photo's own resolution at most: small outlines become easier to draw
 WORTHWHILE = 1.1  # times the coarse resolution, for a second pass
 SUPPORT = 1.0  # weight of the first pass's logits beside those of the second
 SUREST = 0.005  # distance of a probability from 0 and 1 at least
@@ -69,10 +68,11 @@ class CoarseToFine:
         mask = resize(coarse, pair.image.shape[:2]).copy()
         for box in object_boxes(coarse, pair.image.shape):
             sides = (box[2] - box[0], box[3] - box[1])
-            scale = min(ENLARGED, BOX_SIZE / max(sides))
+            scale = min(1.0, BOX_SIZE / max(sides))
             if scale * max(mask.shape) < WORTHWHILE * max(coarse.shape):
                 continue
-            fine = self.second_pass(pair, coarse, box, _scaled(sides, scale))
+            fine = self.second_pass(pair, box, _scaled(sides, scale))
+            fine = _supported(fine, _inside(_evidence(coarse), mask.shape, box, fine.shape))
             while self.net.refiner is not None and min(np.divide(sides, fine.shape)) > 1:
                 twice = tuple(np.minimum(np.multiply(fine.shape, 2), sides).tolist())
                 crops = pair.crop(box, twice)
@@ -80,19 +80,11 @@ class CoarseToFine:
             _paste(mask, resize(fine, sides), box)
         return mask
 
-    def second_pass(
-        self, pair: AlignedPair, coarse: np.ndarray, box: Box, size: tuple[int, int]
-    ) -> np.ndarray:
-        """The mask of a box at `size` (height, width), float32, given the coarse mask (h, w)."""
-        frame = pair.image.shape[:2]
-        known = _inside(coarse, frame, box, size)
+    def second_pass(self, pair: AlignedPair, box: Box, size: tuple[int, int]) -> np.ndarray:
+        """The mask of a box at `size` (height, width), float32."""
         photos = pair.tensors(*pair.crop(box, size))
         with torch.inference_mode(), autocast("cpu"):
-            mask_logits = self.net.predict_mask(*photos, torch.from_numpy(known)[None, None])
-        fine = mask_logits.sigmoid()[0, 0].numpy()
-        if self.net.fine_decoder is not None:
-            return fine
-        return _supported(fine, _inside(_evidence(coarse), frame, box, size))
+            return self.net.predict_mask(*photos).sigmoid()[0, 0].numpy()
 
     def _composed_depth(self, depth_maps: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Depth at the size of a mask (H, W), whose edges it follows, from maps (n, h, w)."""
@@ -121,10 +113,9 @@ def _evidence(coarse: np.ndarray) -> np.ndarray:
 
 
 def _supported(fine: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """A fine mask with the coarse one's evidence, for a network without a fine decoder.
+    """A fine mask with the coarse one's evidence: a box shows less of what surrounds an object.
 
-    A box shows less of what surrounds an object: a shadow that fills it looks like an object, and
-    the inside of a large one like nothing new.
+    A shadow that fills a box looks like an object, and the inside of a large one like nothing new.
     """
     logits = _logit(fine) + SUPPORT * evidence
     return (1 / (1 + np.exp(-logits))).astype(np.float32)

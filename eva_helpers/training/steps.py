@@ -61,10 +61,10 @@ class Steps:
         schedule = self.make_schedule(self.optimizer.optimizer, steps)
         self.schedule = self.accelerator.prepare(schedule)
 
-    def predict(self, batch: Batch, *condition: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mask logits and depth, float32 (B, 1, H, W), with gradients."""
         with self.accelerator.autocast():
-            mask_logits, depth = self.net(batch["background"], batch["image"], *condition)
+            mask_logits, depth = self.net(batch["background"], batch["image"])
         return mask_logits.float(), depth.float()
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

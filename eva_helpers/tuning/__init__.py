@@ -1,15 +1,7 @@
-"""Interactive: a training to steer, a network that takes loss weights, two shots that differ."""
+"""Interactive: a training to steer, networks of all weightings, two shots that differ."""
 
-from eva_helpers.tuning.conditional import (
-    SHARES,
-    at_weighting,
-    nearest,
-    preview,
-    responses,
-    simplex,
-    term_losses,
-    tradeoff,
-)
+from eva_helpers.tuning.bank import MASK_SHARES, Answers, Bank, at_share, nearby, trained_weightings
+from eva_helpers.tuning.bank_panel import BankPanel, front, map_of
 from eva_helpers.tuning.gradients import conflict
 from eva_helpers.tuning.live import tuner_panel
 from eva_helpers.tuning.memory import Memory, Try, read_tries, write_tries
@@ -24,7 +16,6 @@ from eva_helpers.tuning.playground import (
     changed_pair,
     playground_panel,
 )
-from eva_helpers.tuning.sliders import preview_panel
 from eva_helpers.tuning.tries import overlay, side_by_side
 from eva_helpers.tuning.tuner import Stopped, Tuner
 from eva_helpers.tuning.weights_json import (
@@ -37,10 +28,10 @@ from eva_helpers.tuning.weights_json import (
 )
 
 __all__ = [
-    "PARAMETERS", "PRESETS", "RANGES", "SHARES", "SLIDERS", "WEIGHT_PRESETS", "Changes",
-    "Comparison", "Memory", "Pace", "Panel", "Stopped", "Try", "Tuner", "at_weighting", "changed",
-    "changed_pair", "chart", "conflict", "mosaic", "nearest", "overlay", "playground_panel", "png",
-    "preview", "preview_panel", "read_tries", "read_weights", "responses", "ringed",
-    "side_by_side", "simplex", "term_losses", "tradeoff", "tuner_panel", "wanted", "write_tries",
-    "write_weights",
+    "MASK_SHARES", "PARAMETERS", "PRESETS", "RANGES", "SLIDERS", "WEIGHT_PRESETS", "Answers",
+    "Bank", "BankPanel", "Changes", "Comparison", "Memory", "Pace", "Panel", "Stopped", "Try",
+    "Tuner", "at_share", "changed", "changed_pair", "chart", "conflict",
+    "front", "map_of", "mosaic", "nearby",
+    "overlay", "playground_panel", "png", "read_tries", "read_weights", "ringed", "side_by_side",
+    "trained_weightings", "tuner_panel", "wanted", "write_tries", "write_weights",
 ]  # fmt: skip

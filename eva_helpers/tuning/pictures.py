@@ -1,6 +1,7 @@
 """Pictures that are drawn fast enough to follow a slider."""
 
 import io
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -11,28 +12,22 @@ from PIL import Image
 from torch import Tensor
 
 from eva_helpers.evaluation.scoring import Batch
-from eva_helpers.plots import tradeoff
 from eva_helpers.plots.pictures import DEPTH_MAP
 
-CHANGE = 30  # amplifies the change of the depth
+Limits = tuple[float, float]
 
 
-def mosaic(
-    examples: Batch, mask: Tensor, depth: Tensor, before: Tensor | None = None, zoom: int = 2
-) -> np.ndarray:
+def mosaic(examples: Batch, mask: Tensor, depth: Tensor, zoom: int = 2) -> np.ndarray:
     """Image, mask, depth and depth error (red: too far, blue: too near), a column per example.
 
-    Takes (B, 1, H, W); with `before`, a depth too, a last row shows the change since then, CHANGE
-    times amplified. Returns uint8 (rows * H * zoom, B * W * zoom, 3).
+    Takes (B, 1, H, W); returns uint8 (4 * H * zoom, B * W * zoom, 3).
     """
-    differences = [2 * (depth - examples["depth"])]
-    if before is not None:
-        differences.append(CHANGE * (depth - before))
+    error = 2 * (depth - examples["depth"])
     rows = [
         examples["image"].permute(0, 2, 3, 1).numpy(),
         mask.permute(0, 2, 3, 1).expand(-1, -1, -1, 3).numpy(),
         colormaps[DEPTH_MAP](depth[:, 0].numpy())[..., :3],
-        *(colormaps["RdBu"](0.5 + each[:, 0].numpy())[..., :3] for each in differences),
+        colormaps["RdBu"](0.5 + error[:, 0].numpy())[..., :3],
     ]
     picture = np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
     return np.rint(picture.clip(0, 1) * 255).astype(np.uint8).repeat(zoom, 0).repeat(zoom, 1)
@@ -48,16 +43,24 @@ def png(picture: np.ndarray | Figure) -> bytes:
     return buffer.getvalue()
 
 
-def chart(rows: list[dict]) -> tuple[np.ndarray, np.ndarray]:
-    """`plots.tradeoff` as uint8 (H, W, 3), and the place of each row in it: (n, 2) px, (x, y)."""
-    figure = tradeoff(rows)
+def chart(figure: Figure) -> tuple[np.ndarray, Callable, tuple[Limits, Limits]]:
+    """A figure of one plot as uint8 (H, W, 3); where a point (x, y) is in it, px; its limits."""
     figure.set_dpi(64)  # a thumbnail beside the examples
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     picture = np.asarray(canvas.buffer_rgba())[..., :3].copy()
-    scores = [[row["mask_iou"], row["depth_rmse_std"]] for row in rows]
-    places = figure.axes[0].transData.transform(scores)
-    return picture, np.abs(places - (0, len(picture)))  # y is measured from below
+    ax = figure.axes[0]
+
+    def place(x: float, y: float) -> np.ndarray:
+        across, up = ax.transData.transform((x, y))
+        return np.array([across, len(picture) - up])
+
+    return picture, place, (sorted_pair(ax.get_xlim()), sorted_pair(ax.get_ylim()))
+
+
+def sorted_pair(limits: tuple[float, float]) -> Limits:
+    """Both limits, the lesser one first."""
+    return min(limits), max(limits)
 
 
 def ringed(picture: np.ndarray, place: np.ndarray) -> np.ndarray:
