@@ -154,7 +154,8 @@ class Bank:
         try:
             with safe_open(path, framework="pt") as file:
                 about = json.loads(file.metadata()["about"])
-                tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+                names = list(file.keys())
+                tensors = {name: file.get_tensor(name).float() for name in names}
             bank = cls(about["lengths"], about["widths"], tensors, about["notes"])
             for steps in bank.lengths:
                 bank.net(steps, len(bank.weightings) - 1)
