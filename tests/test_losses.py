@@ -155,17 +155,15 @@ def test_unknown_names_are_refused(truth):
         losses.weighted_sum(terms, losses.LossWeights())
 
 
-def test_a_normalised_weighting_is_the_same_weighting():
-    weights = losses.LossWeights(0.3, 0.7, 1.0, 2.0, 0.5, dice=0.8, ssi=0.7)
-    same = losses.normalised(weights)
-    assert same.mask + same.depth == pytest.approx(1)
-    assert same.ssim + same.edge + same.l1 == pytest.approx(1)
-    factor = losses.weighted_sum(TERMS, weights) / losses.weighted_sum(TERMS, same)
-    for name, part in same.parts().items():
-        assert factor.item() * part == pytest.approx(weights.parts()[name], rel=1e-5)
-    assert torch.allclose(losses.weight_vector(weights), losses.weight_vector(same))
-    with pytest.raises(ValueError, match="l1"):
-        losses.normalised(losses.LossWeights(1.0, 0.0))
+def test_shares_add_up_and_only_ratios_count():
+    weights = losses.LossWeights(0.3, 0.7, 1.0, 2.0, 0.5)
+    shares = losses.weight_vector(weights)
+    assert shares.sum().item() == pytest.approx(1)
+    assert (shares[2] / shares[0]).item() == pytest.approx(0.7 * 2.0 / 0.3)
+    doubled = losses.LossWeights(0.6, 1.4, 1.0, 2.0, 0.5)
+    assert torch.allclose(losses.weight_vector(doubled), shares)
+    with pytest.raises(ValueError, match="expected one to be positive"):
+        losses.weight_vector(losses.LossWeights(0.0, 1.0, 0.0, 0.0, 0.0, ssi=1.0))
 
 
 def test_ssim_first_used_in_inference_can_be_trained_with():

@@ -57,18 +57,3 @@ def weight_vector(weights: LossWeights) -> Tensor:
     if parts.sum() == 0:
         raise ValueError("mask, ssim, edge and l1 all have weight 0: expected one to be positive.")
     return parts / parts.sum()
-
-
-def normalised(weights: LossWeights) -> LossWeights:
-    """The same weighting with mask + depth = 1 and ssim + edge + l1 = 1.
-
-    Raises ValueError if ssim, edge and l1 have no weight.
-    """
-    mask, *inner = weight_vector(weights).tolist()
-    if mask == 1:
-        raise ValueError(
-            "ssim, edge and l1 have no weight: expected one of them, and depth, to be positive."
-        )
-    ssim, edge, l1 = (part / (1 - mask) for part in inner)
-    ssi = weights.ssi / (weights.ssim + weights.edge + weights.l1)
-    return LossWeights(mask, 1 - mask, ssim, edge, l1, weights.dice, ssi)

@@ -7,7 +7,7 @@ from eva_helpers.model.inference import inference
 from eva_helpers.model.matching import Match, fit, match
 from eva_helpers.model.narrow import NarrowNet
 from eva_helpers.model.net import MaskDepthNet, standard_size
-from eva_helpers.model.parts import with_refiner, with_sizes, without_sizes
+from eva_helpers.model.parts import with_refiner, with_sizes
 from eva_helpers.model.profile import multiply_adds, parameters, receptive_field
 from eva_helpers.model.refiner import Refiner
 from eva_helpers.model.sized import Sized, norms
@@ -18,5 +18,4 @@ __all__ = [
     "Sized", "SmallEncoder", "TorchvisionEncoder", "UpBlock", "coordinates", "fit", "inference",
     "load_weights", "match", "multiply_adds", "norms", "parameters", "receptive_field",
     "save_weights", "standard_size", "weights_file", "with_refiner", "with_sizes",
-    "without_sizes",
 ]  # fmt: skip

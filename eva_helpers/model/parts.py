@@ -16,14 +16,6 @@ def with_sizes(net: MaskDepthNet) -> MaskDepthNet:
     return twin.train(net.training)
 
 
-def without_sizes(net: MaskDepthNet) -> MaskDepthNet:
-    """The ordinary network that a `sized` one is for small photos; a copy of an ordinary one."""
-    twin = MaskDepthNet(replace(net.config, sized=False))
-    weights = {name: value for name, value in net.state_dict().items() if ".large." not in name}
-    twin.load_state_dict({name.replace(".small.", "."): value for name, value in weights.items()})
-    return twin.train(net.training)
-
-
 def with_refiner(net: MaskDepthNet, channels: int) -> MaskDepthNet:
     """A copy of a network that has a new refiner of so many channels."""
     twin = MaskDepthNet(replace(net.config, refiner=channels))

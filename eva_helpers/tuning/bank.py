@@ -39,7 +39,7 @@ def trained_weightings() -> dict[str, LossWeights]:
     """The weightings of a bank's networks by name.
 
     MASK_SHARES with equal weights of the depth terms; then, with the least share of the mask, one
-    in favour of each depth term. All are `losses.normalised`.
+    in favour of each depth term.
     """
     made = {f"mask {share:g}": at_share(share) for share in MASK_SHARES}
     least = MASK_SHARES[0]

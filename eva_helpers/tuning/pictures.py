@@ -55,10 +55,10 @@ def chart(figure: Figure) -> tuple[np.ndarray, Callable, tuple[Limits, Limits]]:
         across, up = ax.transData.transform((x, y))
         return np.array([across, len(picture) - up])
 
-    return picture, place, (sorted_pair(ax.get_xlim()), sorted_pair(ax.get_ylim()))
+    return picture, place, (_sorted(ax.get_xlim()), _sorted(ax.get_ylim()))
 
 
-def sorted_pair(limits: tuple[float, float]) -> Limits:
+def _sorted(limits: tuple[float, float]) -> Limits:
     """Both limits, the lesser one first."""
     return min(limits), max(limits)
 
