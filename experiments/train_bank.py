@@ -45,7 +45,7 @@ from experiments.narrow_training import (
     train,
 )
 
-LENGTHS = (100, 300, 900)  # steps
+LENGTHS = (300, 900, 2700)  # steps
 
 
 def train_bank(samples: Samples, lengths: tuple[int, ...], seed: int) -> Bank:
