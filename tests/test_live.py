@@ -1,5 +1,6 @@
 """Steering a training: presets, the gauge of the gradients, the memory, and the panel."""
 
+import dataclasses
 import json
 import threading
 from types import SimpleNamespace
@@ -201,7 +202,9 @@ def test_undo_goes_back_and_further_back(tuner):
     first, second, third = LossWeights(), OFF["mask off"], OFF["L1 off"]
     tried(tuner, first, second, third)
     tuner.set_weights(edge=0.1)
-    tuner.set_weights(edge=0.2)  # passed over while the training pauses
+    tuner.set_weights(edge=0.2)
+    tuner.set_weights(edge=0.2)  # nothing changes, so there is nothing to undo
+    assert tuner.undo() == dataclasses.replace(third, edge=0.1), "also what was tried for no step"
     assert tuner.undo() == third
     assert tuner.undo() == second and tuner.trainer.weights == second
     assert tuner.undo() == first
@@ -212,6 +215,7 @@ def test_undo_goes_back_and_further_back(tuner):
 def test_undo_before_the_first_step(tuner):
     for value in (0.1, 0.2):
         tuner.set_weights(mask=value)
+    assert tuner.undo() == LossWeights(mask=0.1)
     assert tuner.undo() == LossWeights()
 
 
@@ -372,6 +376,14 @@ def test_presets_and_undo_set_all_sliders_at_once(panel, tuner):
     press(panel, "undo")
     press(panel, "undo")
     assert "no earlier weighting" in panel.status.value and len(panel.errors) == 1
+
+
+def test_pictures_are_hidden_until_there_are_some(panel, tuner):
+    pictures = (panel.picture, panel.tries.pair, panel.tries.overlay)
+    assert [each.layout.display for each in pictures] == ["none"] * 3
+    tried(tuner, LossWeights(), OFF["mask off"])
+    panel.poll()
+    assert [each.layout.display for each in pictures] == [None] * 3
 
 
 def test_polling_draws_what_is_new(panel, tuner):

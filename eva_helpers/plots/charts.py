@@ -66,6 +66,7 @@ def tuning(record: Rows, history: Rows, picture: np.ndarray) -> Figure:
     steps = {"drawstyle": "steps-post"}  # a weight applies until the next change
     _lines(weights, shown, "step", WEIGHTS, steps, title="current loss weights", ylim=(0, None))
     _lines(rate, shown, "step", {"lr": ("", GREY)}, title="learning rate", ylim=(0, None))
+    rate.ticklabel_format(axis="y", scilimits=(0, 0))
     epochs = list(history)  # a training may add to it meanwhile
     _lines(scores, epochs, "epoch", SCORES, title="validation by epoch", ylim=(0, LIMIT))
     measured = [row for row in record if "cosine" in row]

@@ -14,7 +14,6 @@ from eva_helpers.tuning.weights_json import DEFAULT, SLIDERS, changed
 
 SCORES = ("mask_iou", "depth_rmse_std")
 BETWEEN = 3  # points of a front from one trained share of the mask to the next
-WRAPPED = {"flex_flow": "row wrap", "align_items": "flex-start"}
 Front = list[dict[str, Any]]
 
 
@@ -68,7 +67,9 @@ class BankPanel(Panel):
         self.across = self._axis("mask IoU", limits[0], "horizontal")
         self.up = self._axis("RMSE / std", limits[1], "vertical")
         self._following = False
-        pictures = self.kit.HBox([self.picture, self.up, self._map_column()], layout=WRAPPED)
+        self.picture.layout.width = "44%"
+        self.chart.layout.width = "100%"
+        pictures = self.kit.HBox([self.picture, self.up, self._map_column()])
         self.box.children = [*self.sliders.values(), self.steps, self.status, pictures]
         self.safely(self.show)()
 
@@ -82,7 +83,7 @@ class BankPanel(Panel):
         return slider
 
     def _map_column(self) -> Any:
-        return self.kit.VBox([self.chart, self.across])
+        return self.kit.VBox([self.chart, self.across], layout={"width": "46%"})
 
     def weights(self) -> LossWeights:
         """Those of the sliders."""

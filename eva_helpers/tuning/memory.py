@@ -125,11 +125,8 @@ class Memory:
         return last is not None and last.weights == weights and not last.failed
 
     def leave(self, weights: LossWeights) -> None:
-        """`weights` are about to be replaced: `undo` leads back to them, if they were tried."""
-        last = self.current
-        tried = last is not None and last.counts and last.weights == weights
-        if tried or not (self._all or self._before):
-            self._before.append(weights)
+        """`weights` are about to be replaced: `undo` leads back to them."""
+        self._before.append(weights)
 
     def undo(self, weights: LossWeights) -> LossWeights:
         """The weighting before `weights`; repeated, further back. InputError: there is none."""

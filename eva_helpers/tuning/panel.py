@@ -27,10 +27,16 @@ class Panel:
         self.kit = ipywidgets
         self.errors: list[Exception] = []
         self.status = ipywidgets.HTML()
-        self.picture = ipywidgets.Image(format="png")
-        self.chart = ipywidgets.Image(format="png")
+        self.picture = self.image()
+        self.chart = self.image()
         self.sliders: dict[str, Any] = {}
         self.box = ipywidgets.VBox()
+
+    def image(self) -> Any:
+        """A picture, which is hidden until there is one: browsers mark an empty one as broken."""
+        image = self.kit.Image(format="png", layout={"display": "none"})
+        image.observe(lambda _: setattr(image.layout, "display", None), names="value")
+        return image
 
     def say(self, text: str, colour: str = "inherit") -> None:
         """Show `text` in the status line."""

@@ -43,8 +43,8 @@ class TriesView:
 
     def __init__(self, panel: Panel, memory: Memory) -> None:
         self.memory = memory
-        self.overlay = panel.kit.Image(format="png")
-        self.pair = panel.kit.Image(format="png")
+        self.overlay = panel.image()
+        self.pair = panel.image()
         self.choices = [panel.kit.Dropdown(description=text) for text in ("compare", "with")]
         for choice in self.choices:
             choice.observe(panel.safely(lambda change: self.compare()), names="value")
