@@ -1,10 +1,10 @@
-"""Notebook 06 in a real browser: `python tests/browser.py` (`make test-browser`).
+"""The panels in a real browser: `python tests/browser.py` (`make test-browser`).
 
-Starts JupyterLab on a copy of the notebook, runs all its cells, moves sliders with mouse and
-keyboard, presses the buttons, and checks that the training and the pictures follow. Measures how
-long a picture takes to follow its slider. Screenshots and results go to `runs/browser`. Needs
-Playwright and a system Chromium (Debian's package `chromium`); without them it says so and exits
-with status 0.
+Starts JupyterLab on a copy of notebook 06, with the playground of notebook 05 below it, runs all
+cells, moves sliders with mouse and keyboard, presses the buttons, and checks that the training and
+the pictures follow. Measures how long a picture takes to follow its slider. Screenshots and results
+go to `runs/browser`. Needs Playwright and a system Chromium (Debian's package `chromium`); without
+them it says so and exits with status 0.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ NOTEBOOK = ROOT / "notebooks" / "06_loss_weight_tuning.ipynb"
 FOLLOWS_MS = 150  # the picture must follow its slider within this
 SLOWEST_MS = 250  # likewise, at most
 MOVES = 30
-LIVE, PAIR, OVERLAY, PREVIEW = range(4)  # pictures of the page, from above
+TRIED = 8  # steps after which a weighting counts as tried, and some more
+LIVE, PAIR, OVERLAY, PREVIEW, MAP, PLAYGROUND = range(6)  # pictures of the page, from above
 LENGTH, ACROSS = 10, 12  # sliders of part two: length of training, mask IoU below the map
+EXPOSURE = 13  # the first slider of the playground
 PROGRESS, STATUS = range(2)  # lines of text of part one
 FOLDERS = ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
 FLAGS = [
@@ -93,7 +95,14 @@ def copy(folder: Path) -> Path:
         "rows = [[row['weight mask'], row['weight depth']] for row in tuner.record]\n"
         "(RUN / 'record.json').write_text(json.dumps({'state': tuner.state, 'rows': rows}))"
     )
-    book.cells.append(nbformat.v4.new_code_cell(tell))
+    play = (
+        "from eva_helpers.predict import Predictor\n"
+        "pair = paths.ROOT / 'assets' / 'pair'\n"
+        "photos = pair / 'background.jpg', pair / 'image.jpg'\n"
+        "play = tuning.playground_panel(Predictor.load(paths.WEIGHTS), *photos)\n"
+        "display(play.box)"
+    )
+    book.cells += [nbformat.v4.new_code_cell(code) for code in (play, tell)]
     path = folder / NOTEBOOK.name
     nbformat.write(book, path)
     return path
@@ -159,6 +168,14 @@ class Session:
         """Wait until line `number` says `text`."""
         wait_for(lambda: text in self.status(number), f"line {number} says {text!r}", seconds)
 
+    def steps(self, count: int) -> None:
+        """Wait until the training has done `count` steps more."""
+        start = self.step()
+        wait_for(lambda: self.step() >= start + count, f"{count} more steps", 120)
+
+    def step(self) -> int:
+        return int(re.search(r"step (\d+)", self.status(PROGRESS)).group(1))
+
     def press(self, text: str) -> None:
         self.page.get_by_role("button", name=text, exact=True).first.click()
 
@@ -182,25 +199,28 @@ class Session:
     def choose(self, number: int, text: str) -> str:
         """Choose the first try with `text` in dropdown `number`; returns its whole name."""
         dropdown = self.page.locator(".widget-dropdown select").nth(number)
-        names = dropdown.locator("option").all_inner_texts()
-        found = next((name for name in names if text in name), None)
-        assert found, f"no try is called {text!r}: {names}"
-        dropdown.select_option(label=found)
-        return found
+        names = [name.replace("\xa0", " ") for name in dropdown.locator("option").all_inner_texts()]
+        found = next((number for number, name in enumerate(names) if text in name), None)
+        assert found is not None, f"no try is called {text!r}: {names}"
+        dropdown.select_option(index=found)
+        return names[found]
 
 
 def tune(session: Session) -> None:
     """Part one: start, move, presets, undo, pause, compare, resume, save, stop."""
     session.press("start / resume")
     session.says(PROGRESS, "running: step", 120)
+    session.steps(TRIED)
     session.shot("running")
     move(session)
+    session.steps(TRIED)
     before = session.picture(LIVE)
     mask, depth = session.value(0), session.value(1)
     session.press("depth off")
     wait_for(lambda: session.value(1) == 0, "the preset sets the slider of the depth")
     session.says(STATUS, "depth 0,")
     session.changes(LIVE, before, "the picture follows the preset")
+    session.steps(TRIED)
     session.press("undo")
     wait_for(lambda: session.value(1) == depth, "undo sets the slider back")
     assert session.value(0) == mask
@@ -292,9 +312,32 @@ def drag_on_the_map(session: Session) -> None:
     session.shot("dragged")
 
 
+def play(session: Session) -> list[float]:
+    """The playground: a preset, a slider by keyboard, reset; milliseconds of each move."""
+    session.handle(EXPOSURE)
+    first = session.picture(PLAYGROUND)
+    session.press("night JPEG")
+    session.changes(PLAYGROUND, first, "the picture follows the preset")
+    session.shot("night")
+    assert session.value(EXPOSURE) == 0.2
+    night = session.picture(PLAYGROUND)
+    session.press("reset")
+    session.changes(PLAYGROUND, night, "the picture follows the reset")
+    assert session.value(EXPOSURE) == 0
+    times = []
+    for _ in range(MOVES // 2):
+        times.append(session.page.evaluate(FOLLOW, [EXPOSURE, PLAYGROUND]))
+        session.page.wait_for_timeout(300)
+    session.shot("exposed")
+    return times
+
+
 def run_all(session: Session) -> None:
     """Run all cells. Repeated while none runs: JupyterLab may call a kernel idle too early."""
     begun = session.page.locator(".jp-InputPrompt", has_text=re.compile(r"\[(\*|\d+)\]"))
+    select = session.page.locator(".jp-Dialog button.jp-mod-accept")
+    # JupyterLab may ask which kernel to use, before the notebook's own has started.
+    session.page.add_locator_handler(select, lambda button: button.click())
     for _ in range(6):
         session.menu("Run", "Run All Cells")
         session.page.wait_for_timeout(10_000)
@@ -328,36 +371,54 @@ def main() -> int:
         server.wait(20)
     record = json.loads((folder / "run" / "record.json").read_text(encoding="utf-8"))
     check(record, folder)
-    median = statistics.median(times)
-    result = {
-        "steps": len(record["rows"]),
-        "slider to picture, median ms": round(median, 1),
-        "slowest ms": round(max(times), 1),
-    }
+    return report(record, times, folder)
+
+
+def report(record: dict, times: dict[str, list[float]], folder: Path) -> int:
+    """Print and store what was measured; 1 if a picture was too slow."""
+    result: dict[str, float] = {"steps": len(record["rows"])}
+    slow = []
+    for name, each in times.items():
+        median = statistics.median(each)
+        result[f"{name}: slider to picture, median ms"] = round(median, 1)
+        result[f"{name}: slowest ms"] = round(max(each), 1)
+        if median > FOLLOWS_MS or max(each) > SLOWEST_MS:
+            slow.append(name)
     text = json.dumps(result, indent=1) + "\n"
     (folder / "result.json").write_text(text, encoding="utf-8")
-    shown = "; ".join(f"{name}: {value}" for name, value in result.items())
+    shown = "; ".join(f"{name} {value}" for name, value in result.items())
     print(shown, "- screenshots in", folder.relative_to(ROOT))
-    if median > FOLLOWS_MS or max(times) > SLOWEST_MS:
+    if slow:
         limits = f"{FOLLOWS_MS} ms, or {SLOWEST_MS} ms in the slowest case"
-        print(f"error: the picture follows its slider in over {limits}.", file=sys.stderr)
+        what = " and ".join(slow)
+        print(f"error: the picture of {what} follows its slider in over {limits}.", file=sys.stderr)
         return 1
     return 0
 
 
-def drive(page, address: str, folder: Path) -> list[float]:
-    """Run the notebook and use its panels; milliseconds from slider to picture."""
+def drive(page, address: str, folder: Path) -> dict[str, list[float]]:
+    """Run the notebook and use its panels; milliseconds from slider to picture, by panel."""
     page.goto(address)
     page.locator(".jp-Notebook-cell").first.wait_for(timeout=120_000)
     session = Session(page, folder)
+    try:
+        return use(session, folder)
+    except Exception:
+        session.shot("failed")
+        raise
+
+
+def use(session: Session, folder: Path) -> dict[str, list[float]]:
+    """Run all cells, use the panels; milliseconds from slider to picture, by panel."""
+    page = session.page
     idle = page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")
     idle.first.wait_for(timeout=120_000)
     run_all(session)
-    page.locator(".widget-slider").nth(ACROSS).wait_for(timeout=120_000)
+    page.locator(".widget-slider").nth(EXPOSURE).wait_for(timeout=120_000)
     wait_for(lambda: (folder / "run" / "metrics.json").exists(), "all cells have run", 120)
     session.shot("all_run")
     tune(session)
-    times = follow(session)
+    times = {"bank": follow(session), "playground": play(session)}
     page.locator(".jp-CodeCell .jp-InputArea-editor").last.click()
     page.keyboard.press("Shift+Enter")
     record = folder / "run" / "record.json"
