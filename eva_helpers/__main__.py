@@ -1,4 +1,4 @@
-"""The command `eva-helpers predict|dataset|photos|evaluate`, also `python -m eva_helpers`."""
+"""The command `eva-helpers`, also `python -m eva_helpers`: see COMMANDS."""
 
 import importlib
 import sys
@@ -7,6 +7,7 @@ COMMANDS = {
     "predict": ("eva_helpers.predict.cli", "mask and depth from two photos"),
     "dataset": ("eva_helpers.storage.cli", "write composites as files, pack or summarise them"),
     "photos": ("eva_helpers.catalogue.cli", "build a catalogue from real photographs"),
+    "worlds": ("eva_helpers.worlds.files", "render rooms, yards, streets and gardens"),
     "evaluate": ("eva_helpers.evaluation.cli", "score a network on the test split"),
 }
 

@@ -39,6 +39,7 @@ ROOMS = [
     "images",
     "hardware",
     "catalogue",
+    "worlds",
     "data",
     "storage",
     "model",
