@@ -7,11 +7,13 @@ PROFILE ?= quick
 NAME ?=
 SHIP ?=
 PARAMS ?=
+CATALOGUE ?=
+MINUTES ?=
 RUN ?=
 WEIGHTS ?=
 OUT ?= $(CURDIR)/runs/evaluation
 
-# Paths in NAME, PARAMS, WEIGHTS, OUT and WEIGHTING mean what they mean where make was typed, -C
+# Paths in NAME, PARAMS, WEIGHTS, CATALOGUE, OUT and WEIGHTING mean what they mean where make was typed, -C
 # (which sets the flag w) included; the project's own commands are run from there.
 TYPED := $(if $(findstring w,$(firstword -$(MAKEFLAGS))),$(PWD),$(CURDIR))
 THERE := cd "$(TYPED)" && PYTHONPATH="$(CURDIR)" "$(CURDIR)/$(BIN)/"
@@ -56,6 +58,11 @@ bench: $(READY)  ## speed, beside the original project's way
 train: $(READY)  ## train the shipped weights into runs/train; resumes (SHIP=1 also writes eva_helpers/weights; WEIGHTING=tuned.json)
 	$(THERE)python -m experiments.train_shipped $(if $(SHIP),--ship) $(if $(WEIGHTING),--weighting "$(WEIGHTING)")
 
+finetune: OUT = $(CURDIR)/runs/finetuned
+finetune: $(READY)  ## train the shipped weights further on your photos (CATALOGUE=my-photos OUT=runs/tuned MINUTES=15)
+	@test -n "$(CATALOGUE)" || { echo "error: which photos? make finetune CATALOGUE=my-photos"; exit 2; }
+	$(THERE)python -m eva_helpers finetune "$(CATALOGUE)" --out "$(OUT)" $(if $(MINUTES),--minutes $(MINUTES))
+
 evaluate: $(READY)  ## score weights on the test split into runs/evaluation (WEIGHTS=..., OUT=...)
 	$(THERE)python -m eva_helpers evaluate --out "$(OUT)" $(if $(WEIGHTS),--weights "$(WEIGHTS)")
 
@@ -88,4 +95,4 @@ park:  ## render the embedded park with Blender (needs the `render` extra, Pytho
 clean:  ## remove the environment and caches; runs/ stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info
 
-.PHONY: help setup run test test-colab test-browser bench train evaluate variants bank balances report lab park clean
+.PHONY: help setup run test test-colab test-browser bench train finetune evaluate variants bank balances report lab park clean

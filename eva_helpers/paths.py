@@ -6,6 +6,7 @@ from pathlib import Path
 from eva_helpers.files import InputError, read_json, writable_folder, write_json
 
 PACKAGE = Path(__file__).resolve().parent
+SHIPPED = "shipped"  # stands for the path of WEIGHTS where one can choose
 WEIGHTS = PACKAGE / "weights" / "small.safetensors"
 BANK = PACKAGE / "weights" / "bank.safetensors"  # of narrow networks
 CLONE = "mask-depth-notebooks"  # the folder that the notebooks clone into on Colab

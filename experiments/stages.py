@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from eva_helpers.catalogue.catalogue import Catalogue
 from eva_helpers.data.dataset import CompositeDataset
-from eva_helpers.data.loaders import make_loader, set_epoch
+from eva_helpers.data.loaders import Alternate, make_loader
 from eva_helpers.evaluation.scoring import Batch
 from eva_helpers.files import read_json
 from eva_helpers.losses.weighting import LossWeights
@@ -24,9 +22,12 @@ from eva_helpers.model.config import ModelConfig
 from eva_helpers.model.net import MaskDepthNet
 from eva_helpers.model.parts import with_refiner, with_sizes
 from eva_helpers.training import Trainer, TrainingConfig
+from eva_helpers.worlds import with_objects, write_worlds
 from experiments.common import DATA, held_out, say
 
 QUARTERED = 0.5  # share of steps in which the refiner starts from a quarter of the size
+PARTS = ("encoder", "mask_decoder", "depth_decoder")
+WORLDS = 400  # that are rendered for a stage
 EMA = 0.998  # decay of the averaged weights
 
 
@@ -34,8 +35,9 @@ EMA = 0.998  # decay of the averaged weights
 class Stage:
     """One training: `parts` maps the side in px to (batch size, samples an epoch).
 
-    `sized` as in ModelConfig, `plain` and `boxes` as in CompositeDataset. `mask_only`: the mask
-    decoder alone is trained, so that the depth stays as it is. `blend` is the share of the stage's
+    `sized` as in ModelConfig, `plain` and `boxes` as in CompositeDataset. `only` "mask" or "depth":
+    its decoder alone is trained, so that the other task stays as it is. `worlds`: as many samples
+    from rendered worlds for each of the park. `blend` is the share of the stage's
     weights in the mean of those before and after it, which keeps more of what was learned before
     (Wortsman et al., 2022). With `refiner` channels, the refiner alone is trained, on masks of the
     network as it was before.
@@ -47,10 +49,11 @@ class Stage:
     lr: float
     sized: bool = False
     plain: float = 0.0
-    mask_only: bool = False
+    only: str = ""
     blend: float = 1.0
     boxes: float = 0.0
     refiner: int = 0
+    worlds: float = 0.0
 
 
 FULL = (
@@ -66,7 +69,7 @@ FULL = (
         lr=4e-4,
         sized=True,
         plain=0.25,
-        mask_only=True,
+        only="mask",
         blend=0.6,
     ),
     Stage("refiner", {224: (4, 2000)}, epochs=5, lr=3e-3, plain=0.2, boxes=0.3, refiner=24),
@@ -75,24 +78,27 @@ SMOKE = (
     Stage("64px", {64: (8, 16)}, epochs=1, lr=1e-3),
     Stage("mixed", {64: (8, 8), 96: (4, 8)}, epochs=1, lr=1e-3),
     Stage("sized", {64: (8, 8), 96: (4, 8)}, epochs=1, lr=1e-3, sized=True),
-    Stage("plain", {64: (8, 8)}, epochs=1, lr=1e-3, sized=True, plain=0.5, mask_only=True),
+    Stage("plain", {64: (8, 8)}, epochs=1, lr=1e-3, sized=True, plain=0.5, only="mask"),
     Stage("refiner", {64: (4, 8)}, epochs=1, lr=1e-3, refiner=8),
 )
 
 
-class MaskTrainer(Trainer):
-    """Trains the mask decoder alone: encoder and depth decoder stay to the bit as they are."""
+class DecoderTrainer(Trainer):
+    """Trains the decoder of one task alone: all else stays to the bit as it is."""
 
-    def __init__(self, net: MaskDepthNet, *arguments: Any, **options: Any) -> None:
-        net.requires_grad_(False)
-        net.mask_decoder.requires_grad_(True)
+    def __init__(self, net: MaskDepthNet, *arguments: Any, task: str, **options: Any) -> None:
+        self.frozen = [name for name in PARTS if name != f"{task}_decoder"]
+        for name in self.frozen:
+            getattr(net, name).requires_grad_(False)
+        if net.refiner is not None:
+            net.refiner.requires_grad_(False)
         super().__init__(net, *arguments, **options)
 
     def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """As Trainer, while the rest keeps the statistics of its normalisations."""
         net = self.accelerator.unwrap_model(self.net)
-        net.encoder.eval()
-        net.depth_decoder.eval()
+        for name in self.frozen:
+            getattr(net, name).eval()
         return super().predict(batch)
 
 
@@ -136,38 +142,19 @@ def enlarged(maps: Tensor, photo: Tensor) -> Tensor:
     return F.interpolate(maps, photo.shape[2:], mode="bilinear", align_corners=False)
 
 
-class Alternate:
-    """Several loaders as one: the batches of all of them, evenly interleaved."""
-
-    def __init__(self, loaders: list[DataLoader]) -> None:
-        self.loaders = loaders
-        turns = [
-            ((number + 0.5) / len(loader), which)
-            for which, loader in enumerate(loaders)
-            for number in range(len(loader))
-        ]
-        self.order = [which for _, which in sorted(turns)]
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Let the next iteration be that of `epoch`, in all loaders."""
-        for loader in self.loaders:
-            set_epoch(loader, epoch)
-
-    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
-        batches = [iter(loader) for loader in self.loaders]
-        return (next(batches[which]) for which in self.order)
-
-
-def loaders(catalogue: Catalogue, stage: Stage, workers: int, seed: int) -> Alternate:
+def loaders(
+    catalogue: Catalogue, stage: Stage, workers: int, seed: int, worlds: Catalogue | None = None
+) -> Alternate:
     """Training pairs of every size of the stage, made as DATA says, with all augmentations."""
     made = []
+    sources = [(catalogue, 1.0)] + ([(worlds, stage.worlds)] if worlds else [])
     for size, (batch, samples) in stage.parts.items():
-        data = DATA | {"plain": stage.plain, "boxes": stage.boxes}
-        pairs = CompositeDataset(catalogue, size=size, augment=True, seed=seed + size, **data)
-        made.append(make_loader(pairs, batch, samples=samples, workers=workers, seed=seed + size))
+        for number, (source, share) in enumerate(sources):
+            data = DATA | {"plain": stage.plain, "boxes": stage.boxes}
+            own = seed + size + 1000 * number
+            pairs = CompositeDataset(source, size=size, augment=True, seed=own, **data)
+            count = round(share * samples)
+            made.append(make_loader(pairs, batch, samples=count, workers=workers, seed=own))
     return Alternate(made)
 
 
@@ -220,13 +207,22 @@ def run_stage(
     """Train `net` on the stage's pairs, with validation at its largest size."""
     size = max(stage.parts)
     validation = held_out(catalogue, size, 192 if size < 128 else 96, seed=seed)
-    batches = loaders(catalogue, stage, workers, seed)
+    worlds = None
+    if stage.worlds:
+        rendered = write_worlds(folder.parent / "worlds", WORLDS, seed, park=catalogue)
+        worlds = with_objects(rendered, catalogue)
+    batches = loaders(catalogue, stage, workers, seed, worlds)
     sizes = ", ".join(map(str, stage.parts))
     say(f"stage {stage.name}: {stage.epochs} epochs of {len(batches)} steps, sizes {sizes} px")
-    options = {"z_near": catalogue.z_near, "resume": True, "say": say}
-    kind = MaskTrainer if stage.mask_only else Trainer
-    if stage.mask_only or stage.refiner:
+    options: dict[str, Any] = {"z_near": catalogue.z_near, "resume": True, "say": say}
+    kind: type[Trainer] = Trainer
+    if stage.only:
+        kind = DecoderTrainer
+        options["task"] = stage.only
+    if stage.only == "mask" or stage.refiner:
         weights = replace(weights, depth=0.0)
+    if stage.only == "depth":
+        weights = replace(weights, mask=0.0)
     if stage.refiner:
         start = with_refiner(net, stage.refiner)
         net = FromHalf(start.config, start)

@@ -7,9 +7,9 @@ import papermill
 
 from eva_helpers.catalogue.public_data import PUBLIC
 from eva_helpers.files import InputError
-from eva_helpers.paths import typed_path
+from eva_helpers.paths import SHIPPED, typed_path
 
-FILES = {"WEIGHTS", "CONDITIONAL", "BACKGROUND", "IMAGE"}
+FILES = {"WEIGHTS", "INITIAL_WEIGHTS", "BANK", "BACKGROUND", "IMAGE"}
 FOLDERS = {"CATALOGUE", "COMPOSITES"}
 PATHS = FILES | FOLDERS | {"RUN_DIR", "DEPTH_MODEL"}  # a depth model may also be a name
 LEAST = {"SEED": 0, "WORKERS": -1, "LR": 1e-8}  # else 1 for whole numbers, 0 for others
@@ -98,7 +98,7 @@ def _expected(name: str, kind: str) -> str:
 
 def _absolute(name: str, value: str) -> str:
     """A path as an absolute one: the notebooks run in another folder than the command."""
-    if value in ("", PUBLIC):
+    if value in ("", PUBLIC) or (name, value) == ("INITIAL_WEIGHTS", SHIPPED):
         return value
     path = typed_path(value)
     if name == "DEPTH_MODEL" and not path.exists():

@@ -15,6 +15,7 @@ from eva_helpers.data.dataset import (
     to_tensors,
 )
 from eva_helpers.data.loaders import (
+    Alternate,
     EpochSampler,
     channel_statistics,
     data_settings,
@@ -26,7 +27,7 @@ from eva_helpers.data.pasting import paste
 from eva_helpers.data.placement import place_grounded
 
 __all__ = [
-    "MAPS", "PLACEMENTS", "QUADRANTS", "CaptureDifferences", "CompositeDataset", "EpochSampler",
-    "PairDataset", "channel_statistics", "data_settings", "fixed_sample", "make_loader", "paste",
-    "place_grounded", "quadrant", "set_epoch", "to_tensors",
+    "MAPS", "PLACEMENTS", "QUADRANTS", "Alternate", "CaptureDifferences", "CompositeDataset",
+    "EpochSampler", "PairDataset", "channel_statistics", "data_settings", "fixed_sample",
+    "make_loader", "paste", "place_grounded", "quadrant", "set_epoch", "to_tensors",
 ]  # fmt: skip

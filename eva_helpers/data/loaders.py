@@ -119,6 +119,31 @@ def make_loader(
     )
 
 
+class Alternate:
+    """Several loaders as one: the batches of all of them, evenly interleaved."""
+
+    def __init__(self, loaders: list[DataLoader]) -> None:
+        self.loaders = loaders
+        turns = [
+            ((number + 0.5) / len(loader), which)
+            for which, loader in enumerate(loaders)
+            for number in range(len(loader))
+        ]
+        self.order = [which for _, which in sorted(turns)]
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next iteration be that of `epoch`, in all loaders."""
+        for loader in self.loaders:
+            set_epoch(loader, epoch)
+
+    def __iter__(self) -> Iterator[Tensors]:
+        batches = [iter(loader) for loader in self.loaders]
+        return (next(batches[which]) for which in self.order)
+
+
 def channel_statistics(samples: Iterable[Tensors]) -> dict[str, tuple[list[float], list[float]]]:
     """Mean and standard deviation of each channel of each of the MAPS, in one pass."""
     totals: dict[str, torch.Tensor] = {}  # (3, channels): pixels, sums, sums of squares

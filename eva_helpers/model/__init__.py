@@ -11,11 +11,12 @@ from eva_helpers.model.parts import with_refiner, with_sizes
 from eva_helpers.model.profile import multiply_adds, parameters, receptive_field
 from eva_helpers.model.refiner import Refiner
 from eva_helpers.model.sized import Sized, norms
-from eva_helpers.model.weights import load_weights, save_weights, weights_file
+from eva_helpers.model.weights import initial_net, load_weights, save_weights, weights_file
 
 __all__ = [
-    "Decoder", "MaskDepthNet", "Match", "ModelConfig", "NarrowNet", "Refiner", "ResidualBlock",
-    "Sized", "SmallEncoder", "TorchvisionEncoder", "UpBlock", "coordinates", "fit", "inference",
-    "load_weights", "match", "multiply_adds", "norms", "parameters", "receptive_field",
-    "save_weights", "standard_size", "weights_file", "with_refiner", "with_sizes",
+    "Decoder", "MaskDepthNet", "Match", "ModelConfig", "NarrowNet", "Refiner",
+    "ResidualBlock", "Sized", "SmallEncoder", "TorchvisionEncoder", "UpBlock", "coordinates", "fit",
+    "inference", "initial_net", "load_weights", "match", "multiply_adds", "norms", "parameters",
+    "receptive_field", "save_weights", "standard_size", "weights_file", "with_refiner",
+    "with_sizes",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from eva_helpers import __version__
 from eva_helpers.files import InputError, write_whole
 from eva_helpers.model.config import ModelConfig
 from eva_helpers.model.net import MaskDepthNet
+from eva_helpers.paths import SHIPPED, WEIGHTS, typed_path
 
 FORMAT = "eva_helpers.MaskDepthNet"
 # Switches of earlier versions, with the values that every network has now.
@@ -66,6 +67,17 @@ def load_weights(path: str | os.PathLike) -> MaskDepthNet:
             "load its tensors into that class."
         )
     return net.eval()
+
+
+def initial_net(choice: str | os.PathLike = "") -> MaskDepthNet:
+    """The network that a training starts from, in training mode.
+
+    "" is a new one with random weights, "shipped" the one of this package; else a weights file.
+    Raises InputError as `load_weights`.
+    """
+    if not choice:
+        return MaskDepthNet()
+    return load_weights(WEIGHTS if choice == SHIPPED else typed_path(choice)).train()
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

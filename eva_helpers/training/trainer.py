@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch.utils.data import DataLoader
 
-from eva_helpers.data import data_settings, set_epoch
+from eva_helpers.data import Alternate, data_settings, set_epoch
 from eva_helpers.evaluation import evaluate, summary
 from eva_helpers.evaluation.scoring import Batch
 from eva_helpers.files import InputError
@@ -47,7 +47,7 @@ class Trainer(Steps):
     def __init__(
         self,
         net: MaskDepthNet,
-        train: DataLoader,
+        train: DataLoader | Alternate,
         validation: Iterable[Batch],
         folder: str | Path,
         config: TrainingConfig | None = None,

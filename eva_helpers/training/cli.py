@@ -1,0 +1,55 @@
+"""Train a network further on your own photos: the command `eva-helpers finetune`."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from eva_helpers.catalogue import load_catalogue, open_catalogue
+from eva_helpers.files import InputError, command_line, writable_folder
+from eva_helpers.paths import SHIPPED
+from eva_helpers.training.finetuning import finetune
+
+COLUMNS = ["mask_iou", "mask_dice", "depth_rmse_std", "depth_delta1"]
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options of the command."""
+    parser = argparse.ArgumentParser(prog="eva-helpers finetune", description=__doc__)
+    add = parser.add_argument
+    add("catalogue", help="your folder with bg and fg, or a catalogue folder")
+    add("--out", type=Path, required=True, help="folder for the network and its training")
+    add("--weights", default=SHIPPED, help="where to start: a file, or the shipped ones")
+    add("--minutes", type=float, default=15.0, help="of training (default: %(default)g)")
+    add("--strength", type=float, default=1.0, help="of the capture differences; 0: ideal pairs")
+    add("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    if not options.minutes > 0:
+        raise InputError(f"--minutes is {options.minutes:g}: expected a number above 0.")
+    return options
+
+
+def text(report: dict) -> str:
+    """The scores of a report as a table, and what was kept."""
+    rows = {
+        (name, who): row for name, part in report["scores"].items() for who, row in part.items()
+    }
+    table = pd.DataFrame(rows).T
+    shown = table[[name for name in COLUMNS if name in table]]
+    kept = "kept" if report["better"] else "no better on your validation split: the start is kept"
+    return (
+        shown.to_string(float_format="{:.4f}".format, na_rep="") + f"\nfine-tuned network: {kept}"
+    )
+
+
+@command_line
+def main(arguments: list[str] | None = None) -> None:
+    """The command line; a training that was interrupted goes on."""
+    options = parse(arguments)
+    writable_folder(options.out)  # before the long part
+    report = finetune(
+        open_catalogue(options.catalogue), options.weights, options.out, park=load_catalogue(),
+        minutes=options.minutes, strength=options.strength, seed=options.seed,
+    )  # fmt: skip
+    print(text(report))
+    print("wrote", options.out / "finetuned.safetensors")

@@ -1,0 +1,126 @@
+"""Fine-tuning: a trained network goes on learning from one's own photos, in minutes.
+
+    your backgrounds and cut-outs --+
+                                    +--> batches in turn --> all weights learn --> better on yours:
+    the park, with depth labels ----+                          kept, otherwise the start is kept
+
+Replaying the park keeps the depth where the photos have no depth labels.
+"""
+
+import copy
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from eva_helpers.catalogue import Catalogue
+from eva_helpers.data import Alternate, CompositeDataset, fixed_sample, make_loader
+from eva_helpers.evaluation import evaluate, summary
+from eva_helpers.evaluation.baselines import calibrated_subtraction
+from eva_helpers.evaluation.scoring import Batch, Method
+from eva_helpers.files import make_folder, same_settings, write_json
+from eva_helpers.model import (
+    MaskDepthNet,
+    inference,
+    initial_net,
+    load_weights,
+    save_weights,
+    weights_file,
+)
+from eva_helpers.training.config import TrainingConfig
+from eva_helpers.training.trainer import Trainer
+
+BATCHES = {64: 16, 128: 8}  # size in px -> samples a batch
+STEPS = 150  # of an epoch, for each size
+EPOCHS = 40  # unless the time is over before
+REPLAY = 0.25  # batches of the park for each of the photos
+LR = 1e-3
+COUNT = 256  # pairs that are scored
+
+
+def training_batches(
+    catalogue: Catalogue, park: Catalogue, strength: float, seed: int, replay: float = REPLAY
+) -> Alternate:
+    """Batches of both catalogues' training splits at every size of BATCHES."""
+    loaders = []
+    for size, batch in BATCHES.items():
+        for number, (source, share) in enumerate(((catalogue, 1.0), (park, replay))):
+            own = seed + size + 1000 * number
+            options: dict[str, Any] = {"strength": strength, "empty": 0.05, "seed": own}
+            data = CompositeDataset(source, size=size, augment=True, variety=0.3, **options)
+            samples = round(share * STEPS) * batch
+            if samples:
+                loaders.append(make_loader(data, batch, samples=samples, seed=own))
+    return Alternate(loaders)
+
+
+def held_out(
+    catalogue: Catalogue, split: str, size: int, strength: float, seed: int
+) -> list[Batch]:
+    """COUNT fixed composites of a split."""
+    data = CompositeDataset(catalogue, split, split, size=size, strength=strength, seed=seed)
+    return list(make_loader(fixed_sample(data, COUNT, seed), 32))
+
+
+def finetune(
+    catalogue: Catalogue, weights: str | os.PathLike, out: Path, *, park: Catalogue,
+    minutes: float = 15.0, strength: float = 1.0, replay: float = REPLAY, seed: int = 0,
+    resume: bool = True, say: Callable[[str], None] = print,
+) -> dict:  # fmt: skip
+    """Train `model.initial_net(weights)` further on `catalogue`; returns scores before and after.
+
+    Writes `finetuned.safetensors` and `finetuned.json` in `out`, which also holds the training. The
+    epoch is chosen on the validation split; if its mask IoU there is no better than the start's,
+    the start is written. The test split chooses nothing. `strength` is that of the capture
+    differences, `minutes` limits the training itself.
+
+    Raises:
+        InputError: weights or catalogue are unusable, or `out` holds another training.
+    """
+    start = initial_net(weights).eval()
+    checksum = hashlib.sha256(weights_file(start)).hexdigest()[:12]
+    begun = {"weights": checksum, "replay": replay}
+    same_settings(out / "start.json", begun, "choose another folder")
+    write_json(make_folder(out) / "start.json", begun)
+    size = max(BATCHES)
+    validation = held_out(catalogue, "validation", size, strength, seed)
+    batches = training_batches(catalogue, park, strength, seed, replay)
+    config = TrainingConfig(epochs=EPOCHS, lr=LR, ema=0.995, seed=seed, minutes=minutes)
+    trainer = Trainer(
+        copy.deepcopy(start).train(), batches, validation, out, config,
+        z_near=catalogue.z_near, resume=resume, say=say,
+    )  # fmt: skip
+    trainer.fit()
+    trained = load_weights(trainer.folder / "best.safetensors")
+    sets = {
+        "your validation split": validation,
+        "your test split": held_out(catalogue, "test", size, strength, seed),
+        "the park's validation split": held_out(park, "validation", 64, 1.0, seed),
+    }
+    methods = {
+        "before": inference(start),
+        "after": inference(trained),
+        "subtraction": calibrated_subtraction(catalogue, size, seed, strength),
+    }
+    scores = compared(methods, sets, catalogue.z_near)
+    yours = scores["your validation split"]
+    better = yours["after"]["mask_iou"] > yours["before"]["mask_iou"]
+    return write(start if not better else trained, out, {"better": better, "scores": scores})
+
+
+def compared(
+    methods: dict[str, Method], sets: dict[str, list[Batch]], z_near: float
+) -> dict[str, dict]:
+    """Mean scores: set -> method -> score."""
+    return {
+        name: {who: summary(evaluate(method, batches, z_near)) for who, method in methods.items()}
+        for name, batches in sets.items()
+    }
+
+
+def write(net: MaskDepthNet, out: Path, report: dict) -> dict:
+    """Store network and report."""
+    save_weights(net, out / "finetuned.safetensors")
+    write_json(out / "finetuned.json", report)
+    return report

@@ -1,0 +1,128 @@
+"""Fine-tuning a network on one's own photos: what is kept, what is said, what is refused."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from eva_helpers.catalogue import load_catalogue
+from eva_helpers.data import Alternate
+from eva_helpers.files import InputError
+from eva_helpers.model import ModelConfig, initial_net, load_weights
+from eva_helpers.paths import WEIGHTS
+from eva_helpers.training import cli, finetuning
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setattr(finetuning, "BATCHES", {32: 4})
+    monkeypatch.setattr(finetuning, "STEPS", 2)
+    monkeypatch.setattr(finetuning, "EPOCHS", 2)
+    monkeypatch.setattr(finetuning, "COUNT", 6)
+
+
+def finetune(catalogue, weights, out, park, **options):
+    said = []
+    report = finetuning.finetune(catalogue, weights, out, park=park, say=said.append, **options)
+    return report, said
+
+
+def same(one, two):
+    other = two.state_dict()
+    return all(torch.equal(value, other[name]) for name, value in one.state_dict().items())
+
+
+def judged(monkeypatch, before, after):
+    """Let the mask IoU of the start be `before`, and that of every trained network `after`."""
+    real = finetuning.compared
+
+    def compared(methods, sets, z_near):
+        scores = real(methods, sets, z_near)
+        yours = scores["your validation split"]
+        yours["before"]["mask_iou"], yours["after"]["mask_iou"] = before, after
+        return scores
+
+    monkeypatch.setattr(finetuning, "compared", compared)
+
+
+def test_what_is_better_is_kept(tiny, weights, tmp_path, monkeypatch):
+    judged(monkeypatch, 0.5, 0.6)
+    report, said = finetune(tiny, weights, tmp_path, tiny, minutes=5)
+    assert report["better"] and len(said) == 3
+    kept = load_weights(tmp_path / "finetuned.safetensors")
+    assert same(kept, load_weights(tmp_path / "best.safetensors"))
+    assert not same(kept, load_weights(weights))
+    assert json.loads((tmp_path / "finetuned.json").read_text()) == report
+    for name in ("your validation split", "your test split", "the park's validation split"):
+        for who in ("before", "after", "subtraction"):
+            assert math.isfinite(report["scores"][name][who]["mask_iou"])
+    again, said = finetune(tiny, weights, tmp_path, tiny, minutes=5)
+    assert again == report and len(said) == 1 and "resumed" in said[0]
+
+
+def test_what_is_no_better_leaves_the_start(tiny, weights, tmp_path, monkeypatch):
+    judged(monkeypatch, 0.6, 0.6)
+    report, _ = finetune(tiny, weights, tmp_path, tiny)
+    assert not report["better"]
+    assert same(load_weights(tmp_path / "finetuned.safetensors"), load_weights(weights))
+    assert "the start is kept" in cli.text(report)
+
+
+def test_the_park_is_replayed(tiny):
+    batches = finetuning.training_batches(tiny, tiny, 0.0, 0, replay=0.5)
+    assert isinstance(batches, Alternate)
+    assert [len(loader) for loader in batches.loaders] == [2, 1]
+    alone = finetuning.training_batches(tiny, tiny, 0.0, 0, replay=0.0)
+    assert [len(loader) for loader in alone.loaders] == [2]
+    seeds = {loader.dataset.seed for loader in batches.loaders}
+    assert len(seeds) == 2, "the two sources are not sampled alike"
+
+
+def test_unusable_weights_are_refused_before_any_training(tiny, tmp_path):
+    with pytest.raises(InputError, match="is not there"):
+        finetune(tiny, tmp_path / "none.safetensors", tmp_path / "out", tiny)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_training_starts_from_nothing_from_the_shipped_weights_or_from_a_file(weights):
+    torch.manual_seed(0)
+    new, shipped, own = (initial_net(choice) for choice in ("", "shipped", weights))
+    assert new.training and shipped.training and own.training
+    assert new.config == ModelConfig() and not same(new, initial_net())
+    assert same(shipped, load_weights(WEIGHTS)) and same(own, load_weights(weights))
+
+
+def test_a_folder_of_three_photos_of_each_kind(mine, weights, tmp_path, monkeypatch, capsys):
+    for number in range(3, 6):
+        (mine / f"bg/b{number}.jpg").unlink()
+        (mine / f"fg/f{number}.png").unlink()
+    monkeypatch.setattr("eva_helpers.catalogue.opening.ROOT", tmp_path)
+    monkeypatch.setattr(
+        "eva_helpers.catalogue.open_catalogue.__defaults__", ("", tmp_path / "data")
+    )
+    arguments = [str(mine), "--weights", str(weights), "--out", str(tmp_path / "out")]
+    assert cli.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "your test split" in printed and "wrote" in printed
+    report = json.loads((tmp_path / "out/finetuned.json").read_text())
+    assert "depth_rmse_std" not in report["scores"]["your validation split"]["after"]
+    assert "depth_rmse_std" in report["scores"]["the park's validation split"]["after"]
+
+
+def test_bad_options_end_with_one_sentence(mine, tmp_path, capsys):
+    assert cli.main([str(mine), "--out", str(tmp_path / "o"), "--minutes", "0"]) == 2
+    assert "above 0" in capsys.readouterr().err
+    nowhere = [str(tmp_path / "nowhere"), "--out", str(tmp_path / "o")]
+    assert cli.main(nowhere) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_another_start_in_the_same_folder_is_refused(tiny, weights, tmp_path):
+    finetune(tiny, weights, tmp_path, tiny)
+    with pytest.raises(InputError, match="other settings"):
+        finetune(tiny, weights, tmp_path, tiny, seed=1)
+    trained = tmp_path / "last.safetensors"
+    with pytest.raises(InputError, match=r"weights .*choose another folder"):
+        finetune(tiny, trained, tmp_path, tiny)
+    assert load_catalogue(tiny.folder).name == "tiny"
