@@ -55,7 +55,7 @@ def composites(name: str, catalogue: Catalogue, count: int) -> Iterator[Case]:
 def by_kind(worlds: Catalogue, park: Catalogue, count: int) -> Iterator[Case]:
     """Test pairs of rendered worlds, each kind a set of its own."""
     whole = with_objects(worlds, park)
-    for kind in sorted({scene.info["kind"] for scene in worlds.scenes}):
+    for kind in sorted({scene.info["kind"] for scene in worlds.backgrounds("test")}):
         scenes = tuple(scene for scene in worlds.scenes if scene.info["kind"] == kind)
         part = type(whole)(**(vars(whole) | {"scenes": scenes}))
         yield from composites(f"world: {kind}", part, count)

@@ -26,9 +26,11 @@ from eva_helpers.paths import ROOT, WEIGHTS
 from eva_helpers.training import TrainingConfig
 from eva_helpers.tuning import write_weights
 from eva_helpers.tuning.bank import MASK_SHARES, Bank
+from eva_helpers.worlds import write_worlds
 from experiments import (
     balances,
     ceiling,
+    depth,
     highres,
     networks,
     progressive,
@@ -42,8 +44,8 @@ from experiments.changes import VARIANTS, SupervisedTrainer, Variant
 from experiments.common import RESULTS, Results, held_out, quiet
 
 SCRIPTS = (
-    "balances", "ceiling", "highres", "pair_check", "photo_pack", "progressive", "real_photos",
-    "time_to_dice", "train_bank", "train_shipped", "variants",
+    "balances", "ceiling", "depth", "highres", "pair_check", "photo_pack", "progressive",
+    "real_photos", "time_to_dice", "train_bank", "train_shipped", "variants",
 )  # fmt: skip
 FULL_SIZE = ("64 px", "224 px")
 
@@ -465,8 +467,10 @@ def test_ways_to_balance_are_trained_once_and_compared(command, tmp_path):
     written = ("--json", tmp_path / "balances.json", "--methods", *names)
     done = command("balances", *options, *written)
     assert done.returncode == 0, done.stderr[-2000:]
-    rows = read_json(tmp_path / "balances.json")["methods"]
+    stored = read_json(tmp_path / "balances.json")
+    rows = stored["methods"]
     assert list(rows) == names and all(len(row["mask_iou"]) == 2 for row in rows.values())
+    assert list(stored["hypervolume"]) == [*names, "front of fixed weightings"]
     assert "+-" in done.stdout and "front of fixed weightings" in done.stdout
     before = (tmp_path / "balances.json").read_bytes()
     assert command("balances", *options, *written).returncode == 0
@@ -489,3 +493,44 @@ def test_conflicting_gradients_lose_what_conflicts():
         other - (one @ other) / (one @ one) * one,
     )
     assert torch.allclose(made, sum(parts), atol=1e-5)
+
+
+def test_depth_is_judged_on_every_set_beside_baselines(
+    tiny, weights, tmp_path, monkeypatch, capsys
+):
+    worlds = write_worlds(tmp_path / "worlds", 10, size=64)
+    known = {(): tiny, (tmp_path / "worlds",): worlds}
+    monkeypatch.setattr(depth, "load_catalogue", lambda *folder: known[folder])
+    arguments = ["--weights", str(weights), "--count", "4", "--json", str(tmp_path / "d.json")]
+    assert depth.main([*arguments, "--worlds", str(tmp_path / "worlds")]) == 0
+    sets = read_json(tmp_path / "d.json")["sets"]
+    kinds = {f"world: {scene.info['kind']}" for scene in worlds.backgrounds("test")}
+    assert set(sets) == {"unseen parks", "stereo pair"} | kinds
+    row = sets["unseen parks"]
+    assert row["images"] == 4 and set(row) == {"images", *depth.METHODS}
+    assert row["constant"]["correlation"] == 0 and row["constant"]["ordered pairs"] == 0.5
+    assert row["rows"]["correlation"] > 0.5, "the tiny floor rises with the rows"
+    assert "edge recall" in capsys.readouterr().out
+    assert depth.main([*arguments, "--worlds", str(tmp_path / "none")]) == 2
+
+
+def test_one_decoder_is_trained_and_all_else_stays(make_trainer, tiny, tmp_path, examples):
+    net = MaskDepthNet(TINY)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    train = make_trainer("other").train_loader
+    options = {"z_near": tiny.z_near, "say": quiet, "task": "depth"}
+    weights = LossWeights(mask=0.0)
+    config = TrainingConfig(epochs=1)
+    trainer = stages.DecoderTrainer(
+        net, train, [examples], tmp_path / "depth", config, weights, **options
+    )
+    trainer.fit()
+    changed = {n.split(".")[0] for n, v in net.state_dict().items() if not v.equal(before[n])}
+    assert changed == {"depth_decoder"}
+
+
+def test_a_stage_adds_rendered_worlds(tiny):
+    stage = replace(stages.SMOKE[0], worlds=0.5)
+    both = stages.loaders(tiny, stage, 0, 0, worlds=tiny)
+    counts = [loader.sampler.samples for loader in both.loaders]
+    assert counts[1] == counts[0] // 2
