@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from eva_helpers.catalogue.catalogue import load_catalogue
 from eva_helpers.evaluation.scoring import Batch
-from eva_helpers.files import InputError, command_line, output_file
+from eva_helpers.files import InputError, command_line, output_file, write_json
 from eva_helpers.hardware import keep_freed_memory
 from eva_helpers.losses import Balance, LossWeights, task_losses
 from eva_helpers.model import NarrowNet
@@ -30,6 +30,7 @@ from experiments.narrow_training import SCORES, SIZE, WIDTHS, Descent, Samples, 
 AGGREGATORS = ("PCGrad", "MGDA", "AlignedMTL")  # of TorchJD
 REFERENCE = (0.0, 1.0)  # mask IoU and depth RMSE / std: the corner that hypervolumes begin at
 EVEN = at_share(0.5)
+FRONT = "front of fixed weightings"
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,7 @@ def volumes(rows: dict[str, dict[str, list[float]]]) -> dict[str, list[float]]:
     fronts = [found for name, found in points.items() if name.startswith("fixed")]
     made = {name: [hypervolume([point]) for point in found] for name, found in points.items()}
     if fronts:
-        made["front of fixed weightings"] = [
-            hypervolume(front) for front in zip(*fronts, strict=True)
-        ]
+        made[FRONT] = [hypervolume(front) for front in zip(*fronts, strict=True)]
     return made
 
 
@@ -138,9 +137,8 @@ def table(rows: dict[str, dict[str, list[float]]]) -> str:
         values = (*row.values(), found[name])
         cells = (f"{np.mean(each):.3f} +- {np.std(each):.3f}" for each in values)
         lines.append(f"{name:<26}" + "   ".join(cells))
-    front = "front of fixed weightings"
-    if front in found:
-        lines.append(f"{front:<26}hypervolume {np.mean(found[front]):.3f}")
+    if FRONT in found:
+        lines.append(f"{FRONT:<26}hypervolume {np.mean(found[FRONT]):.3f}")
     return "\n".join(lines)
 
 
@@ -167,7 +165,9 @@ def main(arguments: list[str] | None = None) -> None:
     for name in missing:
         row = run(name, samples, validation, catalogue.z_near, options.steps, options.seeds)
         results.update({name: row | {"commit": commit()}})
-    print(table({name: {key: row[key] for key in SCORES} for name, row in results.rows.items()}))
+    rows = {name: {key: row[key] for key in SCORES} for name, row in results.rows.items()}
+    write_json(options.json, settings | {"methods": results.rows, "hypervolume": volumes(rows)})
+    print(table(rows))
 
 
 if __name__ == "__main__":

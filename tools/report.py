@@ -49,6 +49,7 @@ SECTIONS: tuple[tuple[str, Path, Callable[[dict], list[str]]], ...] = (
     ("Limits of the mask", EXPERIMENTS / "ceiling.json", report_experiments.ceiling),
     ("Small photos first", EXPERIMENTS / "progressive.json", report_experiments.progressive),
     ("Loss weights", EXPERIMENTS / "bank.json", report_experiments.bank),
+    ("Balancing methods", EXPERIMENTS / "balances.json", report_experiments.balances),
     ("Speed", BENCHMARKS / "speed.json", report_tables.speed),
     ("Time and memory of a pair", BENCHMARKS / "photos.json", report_tables.photos),
     ("Speed of files", BENCHMARKS / "files.json", report_tables.files),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from report_tables import markdown_table
 
 
@@ -108,3 +109,27 @@ def by_weighting(scores: dict[str, dict[str, dict]]) -> list[tuple]:
     """A row per weighting: its name, then its scores at every length of training."""
     first = next(iter(scores.values()))
     return [(name, *(rows[name] for rows in scores.values())) for name in first]
+
+
+def balances(report: dict) -> list[str]:
+    """Ways to balance mask and depth: scores over seeds, and hypervolumes."""
+    rows = [
+        (name, *(over_seeds(row[key]) for key in ("mask_iou", "depth_rmse_std")))
+        for name, row in report["methods"].items()
+    ]
+    volumes = report["hypervolume"]
+    rows = [(*row, over_seeds(volumes[row[0]])) for row in rows]
+    fronts = [name for name in volumes if name not in report["methods"]]
+    rows += [(name, "", "", over_seeds(volumes[name])) for name in fronts]
+    heads = ("method", "mask IoU", "depth RMSE / std", "hypervolume")
+    return [
+        f"Ways to balance the two tasks, on the same narrow networks, {report['steps']} steps, "
+        f"{report['seeds']} seeds (mean and standard deviation). The hypervolume is the area that "
+        "a point, or a front, dominates; it begins at an empty mask and a constant depth:",
+        markdown_table(heads, rows),
+    ]
+
+
+def over_seeds(values: list[float]) -> str:
+    """Mean and standard deviation."""
+    return f"{np.mean(values):.3f} ± {np.std(values):.3f}"
