@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from eva_helpers.files import InputError
 from eva_helpers.model import ModelConfig, initial_net, load_weights
 from eva_helpers.paths import WEIGHTS
 from eva_helpers.training import cli, finetuning
+
+REPORTS = ("your validation split", "the park's validation split")
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +80,38 @@ def test_the_park_is_replayed(tiny):
     assert [len(loader) for loader in alone.loaders] == [2]
     seeds = {loader.dataset.seed for loader in batches.loaders}
     assert len(seeds) == 2, "the two sources are not sampled alike"
+
+
+def test_labels_without_a_scale_are_learned_up_to_scale_and_shift(tiny, tmp_path, weights):
+    encoding = {"kind": "inverse"}
+    folder = tmp_path / "labelled"
+    shutil.copytree(tiny.folder, folder)
+    listing = json.loads((folder / "catalogue.json").read_text()) | {"depth_encoding": encoding}
+    (folder / "catalogue.json").write_text(json.dumps(listing))
+    labelled = load_catalogue(folder)
+    assert tiny.metric and not labelled.metric
+    mine, park = finetuning.training_batches(labelled, tiny, 0.0, 0, 0.5).loaders
+    batch, replayed = next(iter(mine)), next(iter(park))
+    assert finetuning.MARK in batch and finetuning.MARK not in replayed
+    report, _ = finetune(labelled, weights, tmp_path / "out", tiny)
+    yours, park = (report["scores"][name]["after"] for name in REPORTS)
+    assert "depth_aligned_rmse_std" in yours and "depth_rmse_std" not in yours
+    assert "depth_rmse_std" in park
+    rows = (tmp_path / "out/history.jsonl").read_text().splitlines()
+    assert "depth_rmse_std" not in json.loads(rows[0]), "a scale chooses no epoch"
+
+
+def test_the_loss_of_scale_free_batches_ignores_scale_and_shift(make_trainer, examples):
+    trainer = make_trainer()
+    trainer.__class__ = finetuning.FinetuningTrainer
+    trainer.net.eval()
+    marked = examples | {finetuning.MARK: torch.ones(4)}
+    logits, net_depth = trainer.predict(examples)
+    trainer.predict = lambda batch: (logits, 0.3 * net_depth + 0.1)
+    moved, metric = (trainer.losses(batch)[0].item() for batch in (marked, examples))
+    trainer.predict = lambda batch: (logits, net_depth)
+    assert moved == pytest.approx(trainer.losses(marked)[0].item(), rel=1e-4)
+    assert metric != pytest.approx(trainer.losses(examples)[0].item(), rel=1e-2)
 
 
 def test_unusable_weights_are_refused_before_any_training(tiny, tmp_path):

@@ -103,6 +103,11 @@ class Catalogue:
     cutouts: tuple[Cutout, ...]
     pairs: tuple[Pair, ...] = ()
 
+    @property
+    def metric(self) -> bool:
+        """Whether depth labels have a scale; those of pretrained models have none."""
+        return self.depth_encoding["kind"] != "inverse"
+
     def backgrounds(self, split: str | None = None) -> list[Scene]:
         """Scenes of one split, or all with None; those only for true pairs are left out.
 

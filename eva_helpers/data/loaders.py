@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any, cast
 
@@ -122,7 +122,7 @@ def make_loader(
 class Alternate:
     """Several loaders as one: the batches of all of them, evenly interleaved."""
 
-    def __init__(self, loaders: list[DataLoader]) -> None:
+    def __init__(self, loaders: Sequence[Any]) -> None:
         self.loaders = loaders
         turns = [
             ((number + 0.5) / len(loader), which)

@@ -10,8 +10,6 @@ from eva_helpers.files import InputError, command_line, writable_folder
 from eva_helpers.paths import SHIPPED
 from eva_helpers.training.finetuning import finetune
 
-COLUMNS = ["mask_iou", "mask_dice", "depth_rmse_std", "depth_delta1"]
-
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The options of the command."""
@@ -35,11 +33,9 @@ def text(report: dict) -> str:
         (name, who): row for name, part in report["scores"].items() for who, row in part.items()
     }
     table = pd.DataFrame(rows).T
-    shown = table[[name for name in COLUMNS if name in table]]
     kept = "kept" if report["better"] else "no better on your validation split: the start is kept"
-    return (
-        shown.to_string(float_format="{:.4f}".format, na_rep="") + f"\nfine-tuned network: {kept}"
-    )
+    scores = table.to_string(float_format="{:.4f}".format, na_rep="")
+    return f"{scores}\nfine-tuned network: {kept}"
 
 
 @command_line

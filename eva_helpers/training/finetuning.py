@@ -4,22 +4,31 @@
                                     +--> batches in turn --> all weights learn --> better on yours:
     the park, with depth labels ----+                          kept, otherwise the start is kept
 
-Replaying the park keeps the depth where the photos have no depth labels.
+Replaying the park keeps the depth where the photos have no depth labels. Labels of a pretrained
+model (`eva-helpers photos --depth`) have no scale: from them the network learns by the scale-and-
+shift-invariant loss with gradient matching (Ranftl et al., 2020), while the park keeps the scale.
 """
 
 import copy
 import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
 from eva_helpers.catalogue import Catalogue
 from eva_helpers.data import Alternate, CompositeDataset, fixed_sample, make_loader
+from eva_helpers.data.dataset import Tensors
 from eva_helpers.evaluation import evaluate, summary
 from eva_helpers.evaluation.baselines import calibrated_subtraction
 from eva_helpers.evaluation.scoring import Batch, Method
 from eva_helpers.files import make_folder, same_settings, write_json
+from eva_helpers.losses import raw_terms
 from eva_helpers.model import (
     MaskDepthNet,
     inference,
@@ -37,6 +46,32 @@ EPOCHS = 40  # unless the time is over before
 REPLAY = 0.25  # batches of the park for each of the photos
 LR = 1e-3
 COUNT = 256  # pairs that are scored
+MARK = "scale_free"  # key of batches whose depth labels have no scale
+REPORTED = ("mask_iou", "mask_dice", "depth_rmse_std", "depth_delta1", "depth_aligned_rmse_std")
+
+
+@dataclass
+class ScaleFree(Dataset[Tensors]):
+    """The samples of a dataset, marked as having depth labels without a scale."""
+
+    dataset: CompositeDataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Tensors:
+        return self.dataset[index] | {MARK: torch.ones(())}
+
+
+class FinetuningTrainer(Trainer):
+    """Trains with `ssi` in place of the other terms of depth where labels have no scale."""
+
+    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        terms = raw_terms(*self.predict(batch), batch)
+        weights = self.weights
+        if MARK in batch:
+            weights = replace(weights, ssim=0.0, edge=0.0, l1=0.0, ssi=1.0)
+        return self.balance(terms, weights), terms
 
 
 def training_batches(
@@ -51,7 +86,8 @@ def training_batches(
             data = CompositeDataset(source, size=size, augment=True, variety=0.3, **options)
             samples = round(share * STEPS) * batch
             if samples:
-                loaders.append(make_loader(data, batch, samples=samples, seed=own))
+                marked = data if source.metric else ScaleFree(data)
+                loaders.append(make_loader(marked, batch, samples=samples, seed=own))
     return Alternate(loaders)
 
 
@@ -85,10 +121,11 @@ def finetune(
     write_json(make_folder(out) / "start.json", begun)
     size = max(BATCHES)
     validation = held_out(catalogue, "validation", size, strength, seed)
+    chosen_by = validation if catalogue.metric else [without_depth(batch) for batch in validation]
     batches = training_batches(catalogue, park, strength, seed, replay)
     config = TrainingConfig(epochs=EPOCHS, lr=LR, ema=0.995, seed=seed, minutes=minutes)
-    trainer = Trainer(
-        copy.deepcopy(start).train(), batches, validation, out, config,
+    trainer = FinetuningTrainer(
+        copy.deepcopy(start).train(), batches, chosen_by, out, config,
         z_near=catalogue.z_near, resume=resume, say=say,
     )  # fmt: skip
     trainer.fit()
@@ -103,7 +140,10 @@ def finetune(
         "after": inference(trained),
         "subtraction": calibrated_subtraction(catalogue, size, seed, strength),
     }
-    scores = compared(methods, sets, catalogue.z_near)
+    scores = compared(methods, sets, park.z_near)
+    if not catalogue.metric:
+        for name in ("your validation split", "your test split"):
+            scores[name] = {who: scale_free(row) for who, row in scores[name].items()}
     yours = scores["your validation split"]
     better = yours["after"]["mask_iou"] > yours["before"]["mask_iou"]
     return write(start if not better else trained, out, {"better": better, "scores": scores})
@@ -114,9 +154,25 @@ def compared(
 ) -> dict[str, dict]:
     """Mean scores: set -> method -> score."""
     return {
-        name: {who: summary(evaluate(method, batches, z_near)) for who, method in methods.items()}
+        name: {who: shown(method, batches, z_near) for who, method in methods.items()}
         for name, batches in sets.items()
     }
+
+
+def shown(method: Method, batches: list[Batch], z_near: float) -> dict[str, float]:
+    """The scores of REPORTED that there are."""
+    scores = summary(evaluate(method, batches, z_near, full=True))
+    return {name: scores[name] for name in REPORTED if name in scores}
+
+
+def scale_free(scores: dict[str, float]) -> dict[str, float]:
+    """Without the scores that compare a scale."""
+    return {k: v for k, v in scores.items() if "depth" not in k or "aligned" in k}
+
+
+def without_depth(batch: Batch) -> Batch:
+    """The batch without depth labels."""
+    return batch | {"depth": torch.zeros_like(batch["depth"])}
 
 
 def write(net: MaskDepthNet, out: Path, report: dict) -> dict:
