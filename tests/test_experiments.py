@@ -16,6 +16,7 @@ from conftest import TINY, smooth
 from PIL import Image
 from torchjd.aggregation import PCGrad
 
+from eva_helpers.catalogue import load_catalogue
 from eva_helpers.data import CompositeDataset, fixed_sample, make_loader
 from eva_helpers.files import InputError, read_json
 from eva_helpers.losses import TERMS, LossWeights
@@ -23,13 +24,14 @@ from eva_helpers.model import MaskDepthNet, ModelConfig, load_weights, with_refi
 from eva_helpers.model.profile import parameters
 from eva_helpers.model.weights import SWITCHES
 from eva_helpers.paths import ROOT, WEIGHTS
-from eva_helpers.training import TrainingConfig
+from eva_helpers.training import TrainingConfig, finetuning
 from eva_helpers.tuning import write_weights
 from eva_helpers.tuning.bank import MASK_SHARES, Bank
 from eva_helpers.worlds import write_worlds
 from experiments import (
     balances,
     ceiling,
+    course,
     depth,
     highres,
     networks,
@@ -44,7 +46,8 @@ from experiments.changes import VARIANTS, SupervisedTrainer, Variant
 from experiments.common import RESULTS, Results, held_out, quiet
 
 SCRIPTS = (
-    "balances", "ceiling", "depth", "highres", "pair_check", "photo_pack", "progressive",
+    "balances", "ceiling", "course", "depth", "highres", "pair_check", "photo_pack",
+    "progressive",
     "real_photos", "time_to_dice", "train_bank", "train_shipped", "variants",
 )  # fmt: skip
 FULL_SIZE = ("64 px", "224 px")
@@ -534,3 +537,20 @@ def test_a_stage_adds_rendered_worlds(tiny):
     both = stages.loaders(tiny, stage, 0, 0, worlds=tiny)
     counts = [loader.sampler.samples for loader in both.loaders]
     assert counts[1] == counts[0] // 2
+
+
+def test_the_protocol_of_the_course_with_and_without_leak(mine, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(course, "SIZES", {32: 4})
+    for name, value in {"STEPS": 1, "EPOCHS": 1, "COUNT": 4}.items():
+        monkeypatch.setattr(finetuning, name, value)
+    target = tmp_path / "course.json"
+    arguments = [str(mine), "--out", str(tmp_path / "out"), "--weights", str(weights)]
+    assert course.main([*arguments, "--minutes", "5", "--json", str(target)]) == 0
+    result = read_json(target)
+    for name in ("leaky", "leak-free"):
+        assert set(result[name]["32 px"]) == {"as shipped", "fine-tuned", "subtraction"}
+    apart = load_catalogue(tmp_path / "out/catalogue")
+    mixed = course.leaky(apart)
+    ids = [{scene.id for scene in each.backgrounds("test")} for each in (mixed, apart)]
+    known = {scene.id for scene in apart.backgrounds("train")}
+    assert known <= ids[0] and not known & ids[1]

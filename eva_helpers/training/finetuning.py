@@ -75,11 +75,12 @@ class FinetuningTrainer(Trainer):
 
 
 def training_batches(
-    catalogue: Catalogue, park: Catalogue, strength: float, seed: int, replay: float = REPLAY
-) -> Alternate:
-    """Batches of both catalogues' training splits at every size of BATCHES."""
+    catalogue: Catalogue, park: Catalogue, strength: float, seed: int, replay: float = REPLAY,
+    sizes: dict[int, int] | None = None,
+) -> Alternate:  # fmt: skip
+    """Batches of both catalogues' training splits at every size of `sizes` (default: BATCHES)."""
     loaders = []
-    for size, batch in BATCHES.items():
+    for size, batch in (sizes or BATCHES).items():
         for number, (source, share) in enumerate(((catalogue, 1.0), (park, replay))):
             own = seed + size + 1000 * number
             options: dict[str, Any] = {"strength": strength, "empty": 0.05, "seed": own}
@@ -102,14 +103,14 @@ def held_out(
 def finetune(
     catalogue: Catalogue, weights: str | os.PathLike, out: Path, *, park: Catalogue,
     minutes: float = 15.0, strength: float = 1.0, replay: float = REPLAY, seed: int = 0,
-    resume: bool = True, say: Callable[[str], None] = print,
+    sizes: dict[int, int] | None = None, resume: bool = True, say: Callable[[str], None] = print,
 ) -> dict:  # fmt: skip
     """Train `model.initial_net(weights)` further on `catalogue`; returns scores before and after.
 
     Writes `finetuned.safetensors` and `finetuned.json` in `out`, which also holds the training. The
     epoch is chosen on the validation split; if its mask IoU there is no better than the start's,
     the start is written. The test split chooses nothing. `strength` is that of the capture
-    differences, `minutes` limits the training itself.
+    differences, `minutes` limits the training itself, `sizes` are as BATCHES.
 
     Raises:
         InputError: weights or catalogue are unusable, or `out` holds another training.
@@ -119,10 +120,10 @@ def finetune(
     begun = {"weights": checksum, "replay": replay}
     same_settings(out / "start.json", begun, "choose another folder")
     write_json(make_folder(out) / "start.json", begun)
-    size = max(BATCHES)
+    size = max(sizes or BATCHES)
     validation = held_out(catalogue, "validation", size, strength, seed)
     chosen_by = validation if catalogue.metric else [without_depth(batch) for batch in validation]
-    batches = training_batches(catalogue, park, strength, seed, replay)
+    batches = training_batches(catalogue, park, strength, seed, replay, sizes)
     config = TrainingConfig(epochs=EPOCHS, lr=LR, ema=0.995, seed=seed, minutes=minutes)
     trainer = FinetuningTrainer(
         copy.deepcopy(start).train(), batches, chosen_by, out, config,
