@@ -30,6 +30,7 @@ NEAR, STEP = 0.2, 0.004  # m, and relative step of the stored distances
 Z_NEAR = 1.5  # m: the park's, at which inverse depth is 1
 SPLIT = {7: "validation", 8: "test", 9: "test"}  # last digit of a world's number -> its split
 PARTS = {"image": "", "depth": "_depth", "ground": "_ground"}  # file name's end
+LEAST_GROUND = 0.02  # of the frame
 PHOTOS = 40  # backgrounds that textures come from
 
 
@@ -85,6 +86,8 @@ def _write_world(out: Path, number: int, settings: dict, photos: Sequence[np.nda
             write_png(out / files[part], picture)
         known = {"kind": world.kind, "focal": world.focal}
         known |= {"camera_height": world.camera_height, "pitch": world.pitch}
+        if world.ground.mean() < LEAST_GROUND:
+            known["ground"] = None  # objects go anywhere
         write_json(path, known)  # last: the world is whole
     return entry | files | read_json(path)
 
