@@ -35,12 +35,12 @@ EMA = 0.998  # decay of the averaged weights
 class Stage:
     """One training: `parts` maps the side in px to (batch size, samples an epoch).
 
-    `sized` as in ModelConfig, `plain` and `boxes` as in CompositeDataset. `only` "mask" or "depth":
-    its decoder alone is trained, so that the other task stays as it is. `worlds`: as many samples
-    from rendered worlds for each of the park. `blend` is the share of the stage's
-    weights in the mean of those before and after it, which keeps more of what was learned before
-    (Wortsman et al., 2022). With `refiner` channels, the refiner alone is trained, on masks of the
-    network as it was before.
+    `sized` as in ModelConfig; `plain`, `boxes`, `resized` as in CompositeDataset. `only` "mask" or
+    "depth": its decoder alone is trained, so that the other task stays as it is. `worlds`: as many
+    samples from rendered worlds for each of the park. `blend` is the share of the stage's weights
+    in the mean of those before and after it, which keeps more of what was learned before (Wortsman
+    et al., 2022). With `refiner` channels, the refiner alone is trained, on masks of the network as
+    it was before.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Stage:
     boxes: float = 0.0
     refiner: int = 0
     worlds: float = 0.0
+    resized: float = 0.0
 
 
 FULL = (
@@ -150,7 +151,7 @@ def loaders(
     sources = [(catalogue, 1.0)] + ([(worlds, stage.worlds)] if worlds else [])
     for size, (batch, samples) in stage.parts.items():
         for number, (source, share) in enumerate(sources):
-            data = DATA | {"plain": stage.plain, "boxes": stage.boxes}
+            data = DATA | {"plain": stage.plain, "boxes": stage.boxes, "resized": stage.resized}
             own = seed + size + 1000 * number
             pairs = CompositeDataset(source, size=size, augment=True, seed=own, **data)
             count = round(share * samples)

@@ -369,3 +369,16 @@ def test_boxes_show_the_object_enlarged_without_depth(park):
 def test_boxes_of_empty_scenes_are_anywhere(park):
     boxes = CompositeDataset(park, size=64, boxes=1.0, empty=1.0)
     assert all(not boxes[index]["mask"].any() for index in range(10))
+
+
+def test_the_real_height_of_an_object_can_be_drawn(tiny):
+    def nearness(**options):
+        data = CompositeDataset(tiny, size=64, placement="grounded", **options)
+        samples = [data[2 * number] for number in range(40)]
+        return [(s["mask"][0].sum().sqrt() / s["depth"][s["mask"] > 0.9].median()) for s in samples]
+
+    known, drawn = (np.array(nearness(**each)) for each in ({}, {"resized": 1.0}))
+    spread = [np.nanstd(np.log(values)) for values in (known, drawn)]
+    assert spread[1] > 2 * spread[0], "size no longer tells the distance"
+    same = CompositeDataset(tiny, size=64), CompositeDataset(tiny, size=64, resized=0.0)
+    assert all(torch.equal(same[0][5][name], same[1][5][name]) for name in MAPS)

@@ -16,6 +16,7 @@ RECOLOURED = 0.5
 WALLS = 0.6  # share of plain composites with a wall for a background
 DISTRACTOR_SIDE = 96  # px at least, of the square that they are drawn in
 DISTRACTOR_HEIGHTS = (0.25, 2.0)  # m, of distractor objects on the ground
+HEIGHTS = (0.2, 2.5)  # m, of cut-outs whose real size is drawn
 
 Arrays = dict[str, np.ndarray]  # background, image: uint8 (H, W, 3); mask, depth: float32 (H, W)
 
@@ -35,6 +36,7 @@ class Composer:
     size: int
     placement: str
     variety: float
+    resized: float = 0.0
 
     def __post_init__(self) -> None:
         self.scenes = self.catalogue.backgrounds(self.backgrounds)
@@ -119,6 +121,9 @@ class Composite:
             item, levels = self._distractor(item)
         else:
             levels = self.composer.layers(number)
+            if happens(self.rng, self.composer.resized):
+                metres = float(np.exp(self.rng.uniform(*np.log(HEIGHTS))))
+                item = replace(item, metres_per_pixel=metres / levels[0][0].shape[0])
         place = self._place(item, levels[0][0].shape[:2], flip)
         self._paste(*pyramid_level(levels, place), recolour)
 

@@ -72,6 +72,8 @@ class CompositeDataset(Dataset[Tensors]):
             objects, a second object, leaves and grass that move.
         plain: share of smooth objects of one colour, most of them before a plain wall; a wall has
             no depth label.
+        resized: share of cut-outs whose real height is drawn instead of known, so that an object's
+            distance follows from where it stands, not from what it is.
         boxes: share of samples that show an object and its surroundings enlarged, as the second
             pass of `predict.Predictor` sees them; they have no depth label.
 
@@ -94,6 +96,7 @@ class CompositeDataset(Dataset[Tensors]):
     variety: float = 0.0
     plain: float = 0.0
     boxes: float = 0.0
+    resized: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -105,7 +108,7 @@ class CompositeDataset(Dataset[Tensors]):
             raise ValueError(f"{given}: expected at least {MIN_SIDE} pixels and one position.")
         self.canvas = math.ceil(self.size * MARGIN) if self.augment else self.size
         options = (self.backgrounds, self.cutouts, self.canvas, self.placement, self.variety)
-        self._composer = Composer(self.catalogue, *options)
+        self._composer = Composer(self.catalogue, *options, self.resized)
         self.scenes = self._composer.scenes
         self.objects = self._composer.objects
         self.pairs = self._composer.pairs
