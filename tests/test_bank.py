@@ -14,7 +14,6 @@ from eva_helpers.tuning.bank_panel import mask_shares
 
 WIDTHS = (8, 8, 8, 8, 8)
 LENGTHS = (10, 20)
-Z_NEAR = 1.5
 
 
 @pytest.fixture
@@ -90,7 +89,7 @@ def test_answers_are_those_of_the_networks(bank, examples):
             mask_logits, expected = bank.net(20, number)(examples["background"], examples["image"])
         assert torch.allclose(mask, mask_logits.sigmoid(), atol=1e-4)
         assert torch.allclose(depth, expected, atol=1e-4)
-        scores = answers.scores(weights, 20, Z_NEAR)
+        scores = answers.scores(weights, 20)
         assert scores["mask_iou"] == pytest.approx(
             iou(mask, examples["mask"]).mean().item(), abs=1e-3
         )
@@ -133,7 +132,7 @@ def test_the_shipped_bank_trades_masks_for_depth(examples):
 
 
 def test_a_map_has_a_front_for_each_length(bank, examples):
-    fronts = tuning.map_of(bank.answers(examples), Z_NEAR)
+    fronts = tuning.map_of(bank.answers(examples))
     assert list(fronts) == list(LENGTHS)
     shares = [row["weights"].mask for row in fronts[10]]
     assert shares == pytest.approx(mask_shares()) and shares == sorted(shares)
@@ -150,7 +149,7 @@ def test_a_map_has_a_front_for_each_length(bank, examples):
 @pytest.fixture
 def panel(bank, examples):
     answers = bank.answers(examples)
-    return tuning.BankPanel(answers, answers, tuning.map_of(answers, Z_NEAR), Z_NEAR)
+    return tuning.BankPanel(answers, answers, tuning.map_of(answers))
 
 
 def test_picture_and_point_follow_weights_and_length(panel):
@@ -166,7 +165,7 @@ def test_picture_and_point_follow_weights_and_length(panel):
         charts.append(panel.chart.value)
     assert len(set(pictures)) == 4 and len(set(charts)) > 2
     assert not panel.errors and "mask IoU" in panel.status.value
-    here = panel.judged.scores(panel.weights(), 10, Z_NEAR)
+    here = panel.judged.scores(panel.weights(), 10)
     assert panel.across.value == pytest.approx(here["mask_iou"], abs=0.01)
 
 

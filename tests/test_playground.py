@@ -18,7 +18,7 @@ from eva_helpers.plots.pictures import NARROWEST, TITLE
 from eva_helpers.predict import Predictor
 from eva_helpers.tuning import Changes, Comparison, changed_pair
 
-SIDE = 192
+SIDE = 176
 UNCHANGED = Changes()
 LIMITS = list(tuning.RANGES.items())
 ENDS = [(name, value) for name, limits in LIMITS for value in limits[:2]]
@@ -87,7 +87,7 @@ def test_the_background_is_shifted_by_percents_of_the_frame(scene):
         background, image = changed_pair(dot, *scene[1:], Changes(shift=percent))
         centres = [np.argwhere(photo[..., 0] > 100).mean(axis=0) for photo in (dot, background)]
         moved = np.hypot(*np.subtract(*centres))
-        assert moved == pytest.approx(percent / 100 * SIDE, abs=0.3)
+        assert moved == pytest.approx(percent / 100 * SIDE, abs=0.5)
         assert np.array_equal(image, scene[1])
 
 
@@ -171,9 +171,9 @@ def test_the_network_sees_the_changed_pair_once(predictor, scene):
 
 
 @pytest.mark.parametrize(
-    "shape, size", [((300, 700), (96, 224)), ((700, 300), (224, 96)), ((64, 50), (64, 50))]
+    "shape, size", [((300, 700), (75, 176)), ((700, 300), (176, 75)), ((64, 50), (64, 50))]
 )
-def test_photos_are_at_most_224_px(predictor, shape, size):
+def test_photos_are_at_most_176_px(predictor, shape, size):
     photo = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     compare = Comparison(predictor, photo, photo, np.ones(shape, bool))
     shown, _ = compare(UNCHANGED)
@@ -243,7 +243,7 @@ def panel(predictor, scene):
 
 def test_the_picture_follows_every_slider(panel):
     first = panel.picture.value
-    assert first[:4] == b"\x89PNG" and list(panel.sliders) == list(tuning.RANGES)
+    assert bytes(first[:2]) == b"\xff\xd8" and list(panel.sliders) == list(tuning.RANGES)
     for name, slider in panel.sliders.items():
         usual = slider.value
         slider.value = slider.min if usual == slider.max else slider.max

@@ -103,15 +103,22 @@ def depth_metrics(prediction: Tensor, truth: Tensor, z_near: float) -> dict[str,
     # z / z*; predicted distances are limited to ten times FAR
     ratio = t.clamp_min(z_near / FAR) / d.clamp_min(z_near / (10 * FAR))
     worse = torch.maximum(ratio, 1 / ratio)
-    rmse = (d - t).square().mean(1).sqrt()
     scores = {
         "abs_rel": ((ratio - 1).abs() * known).sum(1) / count,
-        "rmse": rmse,
-        "rmse_std": rmse / t.std(1, correction=0).clamp_min(1e-3),
+        "rmse": (d - t).square().mean(1).sqrt(),
+        "rmse_std": rmse_std(prediction, truth),
         **{f"delta{k}": ((worse < 1.25**k) * known).sum(1) / count for k in (1, 2, 3)},
         "log10": (ratio.log10().abs() * known).sum(1) / count,
     }
     return _of_labelled(scores, truth)
+
+
+def rmse_std(prediction: Tensor, truth: Tensor) -> Tensor:
+    """`rmse_std` of `depth_metrics`; an image without depth label has NaN."""
+    d, t = (depth.flatten(1) for depth in (prediction, truth))
+    error = (d - t).double().square().mean(1).sqrt()
+    score = error / t.double().std(1, correction=0).clamp_min(1e-3)
+    return torch.where(t.any(1), score, torch.nan)
 
 
 def more_depth_metrics(prediction: Tensor, truth: Tensor, z_near: float) -> dict[str, Tensor]:

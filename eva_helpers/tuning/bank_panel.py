@@ -9,7 +9,7 @@ from eva_helpers.losses import LossWeights
 from eva_helpers.plots import fronts
 from eva_helpers.tuning.bank import MASK_SHARES, Answers, at_share
 from eva_helpers.tuning.panel import Panel
-from eva_helpers.tuning.pictures import chart, mosaic, png, ringed
+from eva_helpers.tuning.pictures import as_jpeg, chart, mosaic, png, ringed
 from eva_helpers.tuning.weights_json import DEFAULT, SLIDERS, changed
 
 SCORES = ("mask_iou", "depth_rmse_std")
@@ -25,18 +25,18 @@ def mask_shares() -> list[float]:
     return (1 / (1 + np.exp(-steps))).tolist()
 
 
-def front(answers: Answers, steps: int, z_near: float) -> Front:
+def front(answers: Answers, steps: int) -> Front:
     """Scores along the mask's share, with `weights` and `steps` in every row."""
     weightings = [at_share(share) for share in mask_shares()]
     return [
-        answers.scores(weights, steps, z_near) | {"weights": weights, "steps": steps}
+        answers.scores(weights, steps) | {"weights": weights, "steps": steps}
         for weights in weightings
     ]
 
 
-def map_of(answers: Answers, z_near: float) -> dict[int, Front]:
+def map_of(answers: Answers) -> dict[int, Front]:
     """A `front` for every length of training."""
-    return {steps: front(answers, steps, z_near) for steps in answers.lengths}
+    return {steps: front(answers, steps) for steps in answers.lengths}
 
 
 class BankPanel(Panel):
@@ -49,12 +49,11 @@ class BankPanel(Panel):
 
     def __init__(
         self, examples: Answers, judged: Answers, fronts_by_steps: dict[int, Front],
-        z_near: float, project: Front | None = None,
+        project: Front | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.examples = examples
         self.judged = judged
-        self.z_near = z_near
         self.points = [row for rows in fronts_by_steps.values() for row in rows]
         self.map, self.place, limits = chart(fronts(fronts_by_steps, project))
         self.add_sliders(DEFAULT, self.show)
@@ -67,6 +66,7 @@ class BankPanel(Panel):
         self.across = self._axis("mask IoU", limits[0], "horizontal")
         self.up = self._axis("RMSE / std", limits[1], "vertical")
         self._following = False
+        self.picture.format = "jpeg"
         self.picture.layout.width = "44%"
         self.chart.layout.width = "100%"
         pictures = self.kit.HBox([self.picture, self.up, self._map_column()])
@@ -96,8 +96,8 @@ class BankPanel(Panel):
         start = time.perf_counter()
         current = self.weights(), self.steps.value
         mask, depth = self.examples.at(*current)
-        self.picture.value = png(mosaic(self.examples.batch, mask, depth))
-        scores = self.judged.scores(*current, self.z_near)
+        self.picture.value = as_jpeg(mosaic(self.examples.batch, mask, depth))
+        scores = self.judged.scores(*current)
         here = scores[SCORES[0]], scores[SCORES[1]]
         self.chart.value = png(ringed(self.map, self.place(*here)))
         self._following = True

@@ -43,6 +43,13 @@ def png(picture: np.ndarray | Figure) -> bytes:
     return buffer.getvalue()
 
 
+def as_jpeg(picture: np.ndarray) -> bytes:
+    """A picture, uint8 (H, W, 3), as JPEG: of photos, in a tenth of the time of `png`."""
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 93]
+    sharp = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    return cv2.imencode(".jpg", picture[..., ::-1], quality + sharp)[1].tobytes()
+
+
 def chart(figure: Figure) -> tuple[np.ndarray, Callable, tuple[Limits, Limits]]:
     """A figure of one plot as uint8 (H, W, 3); where a point (x, y) is in it, px; its limits."""
     figure.set_dpi(64)  # a thumbnail beside the examples

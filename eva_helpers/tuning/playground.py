@@ -13,11 +13,12 @@ from eva_helpers.evaluation.matting import mask_iou
 from eva_helpers.evaluation.robustness import Photos, jpeg, noise, shadow, shift
 from eva_helpers.images import MIN_SIDE, resize
 from eva_helpers.plots import strip
-from eva_helpers.predict.predictor import INPUT_SIZE, Photo, Predictor, load_pair
+from eva_helpers.predict.predictor import Photo, Predictor, load_pair
 from eva_helpers.refinement.aligned import as_tensor
 from eva_helpers.tuning.panel import Panel
-from eva_helpers.tuning.pictures import png
+from eva_helpers.tuning.pictures import as_jpeg
 
+SIDE = 176  # px, of the longer side: as large as it is shown, and fast enough to follow
 SEED = 13  # of noise and directions, the same at every move; the shadow falls away from the camera
 RANGES = {  # least, most, step and text of each slider
     "exposure": (-1.0, 1.0, 0.05, "exposure (stops)"),
@@ -88,7 +89,7 @@ class Comparison:
     """One pass of the network beside subtraction, on a pair of photos that can be changed.
 
     The photos are uint8 RGB (H, W, 3), PIL images or paths, as for `Predictor`, and are reduced to
-    at most 224 px of the longer side. `truth` is the true mask, (H, W) in [0, 1], of the image's
+    at most SIDE px of the longer side. `truth` is the true mask, (H, W) in [0, 1], of the image's
     size; without it, IoU is measured against the network's own mask of the unchanged pair, which
     favours the network. Subtraction keeps the `threshold` with the best IoU for the *unchanged*
     pair. Raises InputError for unusable photos, ValueError for a mask that does not fit.
@@ -99,7 +100,7 @@ class Comparison:
     ) -> None:
         pair = load_pair(background, image)
         full = pair[1].shape[:2]
-        scale = min(1.0, min(INPUT_SIZE, predictor.passes.size) / max(full))
+        scale = min(1.0, min(SIDE, predictor.passes.size) / max(full))
         height, width = (max(MIN_SIDE, round(side * scale)) for side in full)
         self.background, self.image = (resize(photo, (height, width)) for photo in pair)
         self.passes = predictor.passes
@@ -156,7 +157,7 @@ def playground_panel(
     def show(*_: Any) -> None:
         start = time.perf_counter()
         values = {name: slider.value for name, slider in panel.sliders.items()}
-        panel.picture.value = png(compare.picture(Changes(**values)))
+        panel.picture.value = as_jpeg(compare.picture(Changes(**values)))
         rule = f"subtraction's threshold: {compare.threshold:g}, the best for the unchanged pair"
         panel.say(f"{rule}; {1000 * (time.perf_counter() - start):.0f} ms")
 
@@ -175,6 +176,7 @@ def playground_panel(
     buttons = [panel.button(name, partial(choose, each)) for name, each in choices.items()]
     bars = (buttons, list(panel.sliders.values()))
     rows = [panel.kit.HBox(each, layout={"flex_flow": "row wrap"}) for each in bars]
+    panel.picture.format = "jpeg"
     panel.picture.layout.max_width = "100%"
     panel.box.children = [*rows, panel.status, panel.picture]
     follow()
