@@ -16,7 +16,7 @@ from eva_helpers.tuning.tries import TriesView
 from eva_helpers.tuning.tuner import ACTIVE, Tuner
 from eva_helpers.tuning.weights_json import SLIDERS, WEIGHT_PRESETS
 
-DRAWING = (8.0, 0.05)  # the figure is drawn every 8 s, in at most this share of the time
+DRAWING = (10.0, 0.025)  # the figure is drawn every 10 s, in at most this share of the time
 INTERVAL = 1000  # ms between two looks at the training
 MANY = 10**6  # such looks: for eleven days
 
