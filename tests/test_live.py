@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -463,3 +464,13 @@ def test_the_older_player_is_started_by_hand(panel, tuner):
     panel.player._playing = True
     press(panel, "stop")
     assert panel.player._playing is False and not panel.errors
+
+
+def test_other_threads_get_their_turn_sooner_while_a_figure_is_drawn(panel, tuner):
+    usual = sys.getswitchinterval()
+    seen = []
+    panel.draw = lambda tuner: seen.append(sys.getswitchinterval()) or 1 / 0
+    tried(tuner, LossWeights())
+    with pytest.raises(ZeroDivisionError):
+        panel.poll()
+    assert seen[0] < usual / 10 and sys.getswitchinterval() == usual
