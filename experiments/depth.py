@@ -12,6 +12,7 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def by_kind(worlds: Catalogue, park: Catalogue, count: int) -> Iterator[Case]:
     whole = with_objects(worlds, park)
     for kind in sorted({scene.info["kind"] for scene in worlds.backgrounds("test")}):
         scenes = tuple(scene for scene in worlds.scenes if scene.info["kind"] == kind)
-        part = type(whole)(**(vars(whole) | {"scenes": scenes}))
+        part = replace(whole, scenes=scenes)
         yield from composites(f"world: {kind}", part, count)
 
 

@@ -1,5 +1,6 @@
 """Fine-tuning a network on one's own photos: what is kept, what is said, what is refused."""
 
+import dataclasses
 import json
 import math
 import shutil
@@ -117,6 +118,13 @@ def test_the_loss_of_scale_free_batches_ignores_scale_and_shift(make_trainer, ex
 def test_unusable_weights_are_refused_before_any_training(tiny, tmp_path):
     with pytest.raises(InputError, match="is not there"):
         finetune(tiny, tmp_path / "none.safetensors", tmp_path / "out", tiny)
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_with_another_scale_than_the_networks_are_refused(tiny, weights, tmp_path):
+    other = dataclasses.replace(tiny, z_near=3.0)
+    with pytest.raises(InputError, match=r"depth 1 at 3 m, the network at 1\.5 m"):
+        finetune(other, weights, tmp_path / "out", tiny)
     assert not (tmp_path / "out").exists()
 
 

@@ -5,6 +5,9 @@ pixels of `truth` are labelled; a prediction or a label of 0 is infinitely far.
 """
 
 import numpy as np
+import torch
+
+from eva_helpers.evaluation import metrics
 
 ALIGNMENTS = ("metric", "scale", "affine")
 FAR = 0.01  # of the truth's median: what has a smaller inverse depth counts as infinitely far
@@ -102,9 +105,8 @@ def edge_recall(depth: np.ndarray, truth: np.ndarray, valid: np.ndarray | None =
 
 def correlation(depth: np.ndarray, truth: np.ndarray, valid: np.ndarray | None = None) -> float:
     """Pearson's; 0 where one of the two is constant."""
-    d, t = (values - values.mean() for values in _labelled(depth, truth, valid))
-    size = np.sqrt((d * d).sum() * (t * t).sum())
-    return float((d * t).sum() / size) if size > 1e-12 else 0.0
+    d, t = (torch.from_numpy(values)[None] for values in _labelled(depth, truth, valid))
+    return metrics.correlation(d, t).item()
 
 
 def _labelled(

@@ -27,7 +27,7 @@ from eva_helpers.data.dataset import Tensors
 from eva_helpers.evaluation import evaluate, summary
 from eva_helpers.evaluation.baselines import calibrated_subtraction
 from eva_helpers.evaluation.scoring import Batch, Method
-from eva_helpers.files import make_folder, same_settings, write_json
+from eva_helpers.files import InputError, make_folder, same_settings, write_json
 from eva_helpers.losses import raw_terms
 from eva_helpers.model import (
     MaskDepthNet,
@@ -115,6 +115,11 @@ def finetune(
     Raises:
         InputError: weights or catalogue are unusable, or `out` holds another training.
     """
+    if catalogue.metric and catalogue.z_near != park.z_near:
+        raise InputError(
+            f"{catalogue.folder} has depth 1 at {catalogue.z_near:g} m, the network at "
+            f"{park.z_near:g} m: convert the labels, or leave them out."
+        )
     start = initial_net(weights).eval()
     checksum = hashlib.sha256(weights_file(start)).hexdigest()[:12]
     begun = {"weights": checksum, "replay": replay}

@@ -43,19 +43,17 @@ class BankPanel(Panel):
     """Sliders of the weights and of the length of training over the answers of a bank.
 
     `examples` are looked at and `judged` are scored. The two sliders along the map's axes drag the
-    current point: it goes to the nearest one of `fronts`, and the other sliders follow. `project`
-    has rows of the project's network for the map.
+    current point: it goes to the nearest one of `fronts_by_steps`, and the other sliders follow.
     """
 
     def __init__(
-        self, examples: Answers, judged: Answers, fronts_by_steps: dict[int, Front],
-        project: Front | None = None,
-    ) -> None:  # fmt: skip
+        self, examples: Answers, judged: Answers, fronts_by_steps: dict[int, Front]
+    ) -> None:
         super().__init__()
         self.examples = examples
         self.judged = judged
         self.points = [row for rows in fronts_by_steps.values() for row in rows]
-        self.map, self.place, limits = chart(fronts(fronts_by_steps, project))
+        self.map, self.place, limits = chart(fronts(fronts_by_steps))
         self.add_sliders(DEFAULT, self.show)
         self.steps = self.kit.SelectionSlider(
             options=[(f"{steps} steps", steps) for steps in examples.lengths],
