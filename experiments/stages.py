@@ -22,6 +22,7 @@ from eva_helpers.model.config import ModelConfig
 from eva_helpers.model.net import MaskDepthNet
 from eva_helpers.model.parts import with_refiner, with_sizes
 from eva_helpers.training import Trainer, TrainingConfig
+from eva_helpers.training.finetuning import FinetuningTrainer, ScaleFree
 from eva_helpers.worlds import with_objects, write_worlds
 from experiments.common import DATA, held_out, say
 
@@ -37,7 +38,8 @@ class Stage:
 
     `sized` as in ModelConfig; `plain`, `boxes`, `resized` as in CompositeDataset. `only` "mask" or
     "depth": its decoder alone is trained, so that the other task stays as it is. `worlds`: as many
-    samples from rendered worlds for each of the park. `blend` is the share of the stage's weights
+    samples from rendered worlds for each of the park, from which depth is learned without its
+    scale. `blend` is the share of the stage's weights
     in the mean of those before and after it, which keeps more of what was learned before (Wortsman
     et al., 2022). With `refiner` channels, the refiner alone is trained, on masks of the network as
     it was before.
@@ -84,7 +86,7 @@ SMOKE = (
 )
 
 
-class DecoderTrainer(Trainer):
+class DecoderTrainer(FinetuningTrainer):
     """Trains the decoder of one task alone: all else stays to the bit as it is."""
 
     def __init__(self, net: MaskDepthNet, *arguments: Any, task: str, **options: Any) -> None:
@@ -154,8 +156,10 @@ def loaders(
             data = DATA | {"plain": stage.plain, "boxes": stage.boxes, "resized": stage.resized}
             own = seed + size + 1000 * number
             pairs = CompositeDataset(source, size=size, augment=True, seed=own, **data)
+            # the cameras of the worlds differ, which no photo tells: their depth has no scale
+            marked = ScaleFree(pairs) if number else pairs
             count = round(share * samples)
-            made.append(make_loader(pairs, batch, samples=count, workers=workers, seed=own))
+            made.append(make_loader(marked, batch, samples=count, workers=workers, seed=own))
     return Alternate(made)
 
 
@@ -216,7 +220,7 @@ def run_stage(
     sizes = ", ".join(map(str, stage.parts))
     say(f"stage {stage.name}: {stage.epochs} epochs of {len(batches)} steps, sizes {sizes} px")
     options: dict[str, Any] = {"z_near": catalogue.z_near, "resume": True, "say": say}
-    kind: type[Trainer] = Trainer
+    kind: type[Trainer] = FinetuningTrainer if worlds else Trainer
     if stage.only:
         kind = DecoderTrainer
         options["task"] = stage.only

@@ -382,3 +382,16 @@ def test_the_real_height_of_an_object_can_be_drawn(tiny):
     assert spread[1] > 2 * spread[0], "size no longer tells the distance"
     same = CompositeDataset(tiny, size=64), CompositeDataset(tiny, size=64, resized=0.0)
     assert all(torch.equal(same[0][5][name], same[1][5][name]) for name in MAPS)
+
+
+def test_an_object_of_drawn_height_in_the_air_is_as_far_as_what_it_covers(tiny):
+    composites = CompositeDataset(tiny, size=64, placement="random", resized=1.0)
+    nearer = []
+    for index in range(0, len(composites), 7):
+        maps = composites.composite(index)
+        scene, _, _, _ = composites.where(index)
+        inside = maps["mask"] > 0.9
+        if inside.any():
+            covered = composites.scene(scene).depth[inside].max()
+            nearer.append(np.median(maps["depth"][inside]) - covered)
+    assert len(nearer) > 20 and np.quantile(nearer, 0.9) < 0.1

@@ -537,6 +537,8 @@ def test_a_stage_adds_rendered_worlds(tiny):
     both = stages.loaders(tiny, stage, 0, 0, worlds=tiny)
     counts = [loader.sampler.samples for loader in both.loaders]
     assert counts[1] == counts[0] // 2
+    marked = ["scale_free" in next(iter(loader)) for loader in both.loaders]
+    assert marked == [False, True], "the worlds' cameras differ, so their depth has no scale"
 
 
 def test_the_protocol_of_the_course_with_and_without_leak(mine, weights, tmp_path, monkeypatch):

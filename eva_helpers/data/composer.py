@@ -115,16 +115,17 @@ class Composite:
     def add_object(self, number: int, flip: bool) -> None:
         """Paste cut-out `number`, or a distractor object instead."""
         variety = self.composer.variety
+        resized = happens(self.rng, self.composer.resized)
         recolour = random_colours(self.rng) if happens(self.rng, RECOLOURED * variety) else None
         item = self.composer.objects[number]
         if happens(self.rng, DISTRACTORS * variety):
             item, levels = self._distractor(item)
         else:
             levels = self.composer.layers(number)
-            if happens(self.rng, self.composer.resized):
+            if resized:
                 metres = float(np.exp(self.rng.uniform(*np.log(HEIGHTS))))
                 item = replace(item, metres_per_pixel=metres / levels[0][0].shape[0])
-        place = self._place(item, levels[0][0].shape[:2], flip)
+        place = self._place(item, levels[0][0].shape[:2], flip, resized)
         self._paste(*pyramid_level(levels, place), recolour)
 
     def add_smooth_object(self) -> None:
@@ -157,11 +158,14 @@ class Composite:
         item = replace(item, metres_per_pixel=metres / height, contact=contact)
         return item, [(rgba, np.zeros((height, width), np.float32))]
 
-    def _place(self, item: Cutout, shape: tuple[int, int], flip: bool) -> Placement:
+    def _place(self, item: Cutout, shape: tuple[int, int], flip: bool, resized: bool) -> Placement:
+        """A drawn height says nothing of an object in the air: only what it covers does."""
         placement = self.composer.placement
         view = self.view._replace(depth=self.maps["depth"])
         if placement == "grounded" or (placement == "mixed" and self.rng.random() < 0.5):
             place = place_grounded(self.rng, view, item, shape, flip)
             if place:
                 return place
+        if resized:
+            item = replace(item, metres_per_pixel=None)
         return place_random(self.rng, view, item, shape, flip)
