@@ -28,7 +28,6 @@ from experiments.common import DATA, held_out, say
 
 QUARTERED = 0.5  # share of steps in which the refiner starts from a quarter of the size
 PARTS = ("encoder", "mask_decoder", "depth_decoder")
-WORLDS = 400  # that are rendered for a stage
 EMA = 0.998  # decay of the averaged weights
 
 
@@ -38,7 +37,7 @@ class Stage:
 
     `sized` as in ModelConfig; `plain`, `boxes`, `resized` as in CompositeDataset. `only` "mask" or
     "depth": its decoder alone is trained, so that the other task stays as it is. `worlds`: as many
-    samples from rendered worlds for each of the park, from which depth is learned without its
+    samples from `rendered` worlds for each of the park, from which depth is learned without its
     scale. `blend` is the share of the stage's weights
     in the mean of those before and after it, which keeps more of what was learned before (Wortsman
     et al., 2022). With `refiner` channels, the refiner alone is trained, on masks of the network as
@@ -56,6 +55,7 @@ class Stage:
     boxes: float = 0.0
     refiner: int = 0
     worlds: float = 0.0
+    rendered: int = 1600
     resized: float = 0.0
 
 
@@ -76,6 +76,16 @@ FULL = (
         blend=0.6,
     ),
     Stage("refiner", {224: (4, 2000)}, epochs=5, lr=3e-3, plain=0.2, boxes=0.3, refiner=24),
+    Stage(
+        "worlds",
+        {64: (16, 4096), 128: (8, 800), 224: (4, 600)},
+        epochs=12,
+        lr=1e-3,
+        sized=True,
+        plain=0.1,
+        worlds=0.5,
+        resized=0.3,
+    ),
 )
 SMOKE = (
     Stage("64px", {64: (8, 16)}, epochs=1, lr=1e-3),
@@ -83,6 +93,9 @@ SMOKE = (
     Stage("sized", {64: (8, 8), 96: (4, 8)}, epochs=1, lr=1e-3, sized=True),
     Stage("plain", {64: (8, 8)}, epochs=1, lr=1e-3, sized=True, plain=0.5, only="mask"),
     Stage("refiner", {64: (4, 8)}, epochs=1, lr=1e-3, refiner=8),
+    Stage(
+        "worlds", {64: (8, 8), 96: (4, 8)}, epochs=1, lr=1e-3, sized=True, worlds=1.0, rendered=10
+    ),
 )
 
 
@@ -153,7 +166,8 @@ def loaders(
     sources = [(catalogue, 1.0)] + ([(worlds, stage.worlds)] if worlds else [])
     for size, (batch, samples) in stage.parts.items():
         for number, (source, share) in enumerate(sources):
-            data = DATA | {"plain": stage.plain, "boxes": stage.boxes, "resized": stage.resized}
+            resized = 1.0 if number else stage.resized  # no height is known in a world
+            data = DATA | {"plain": stage.plain, "boxes": stage.boxes, "resized": resized}
             own = seed + size + 1000 * number
             pairs = CompositeDataset(source, size=size, augment=True, seed=own, **data)
             # the cameras of the worlds differ, which no photo tells: their depth has no scale
@@ -214,7 +228,7 @@ def run_stage(
     validation = held_out(catalogue, size, 192 if size < 128 else 96, seed=seed)
     worlds = None
     if stage.worlds:
-        rendered = write_worlds(folder.parent / "worlds", WORLDS, seed, park=catalogue)
+        rendered = write_worlds(folder.parent / "rendered", stage.rendered, seed, park=catalogue)
         worlds = with_objects(rendered, catalogue)
     batches = loaders(catalogue, stage, workers, seed, worlds)
     sizes = ", ".join(map(str, stage.parts))

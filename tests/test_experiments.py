@@ -130,14 +130,14 @@ def test_training_the_shipped_weights_resumes(command, tmp_path):
     assert again.returncode == 0 and "resumed" in again.stdout
     assert again.stdout.count("epoch   1/1") == 0, "nothing is trained twice"
     assert [stage["name"] for stage in card["stages"]] == [
-        "64px", "mixed", "sized", "plain", "refiner",
+        "64px", "mixed", "sized", "plain", "refiner", "worlds",
     ]  # fmt: skip
     assert net.config.sized and net.config.refiner
 
 
 @pytest.fixture
 def shipped(tmp_path, weights, monkeypatch):
-    """Shipped weights that have had two of five stages."""
+    """Shipped weights that have had two of six stages."""
     path = tmp_path / "shipped.safetensors"
     shutil.copy(weights, path)
     had = {"stages": [{"name": "64px"}, {"name": "mixed"}], "minutes": 50, "commit": "before"}
@@ -155,7 +155,7 @@ def test_the_shipped_weights_are_trained_further(tmp_path, weights, shipped, cap
         card = read_json(out / "shipped.json")
         assert "stage mixed" not in capfd.readouterr().out
         assert (out / "sized").is_dir() and not (out / "mixed").exists()
-        assert card["minutes"] >= 50 and len(card["stages"]) == 5
+        assert card["minutes"] >= 50 and len(card["stages"]) == 6
         assert card["commit"].startswith("before, stage sized ")
         assert load_weights(shipped).config == replace(
             load_weights(weights).config, sized=True, refiner=8
@@ -163,7 +163,7 @@ def test_the_shipped_weights_are_trained_further(tmp_path, weights, shipped, cap
     assert train_shipped.main(["--profile", "smoke", "--out", str(out)]) == 2
     assert "begun with --further" in capfd.readouterr().err
     assert train_shipped.main([*further[:-1], str(tmp_path / "another")]) == 2
-    assert "has had all 5 stages" in capfd.readouterr().err
+    assert "has had all 6 stages" in capfd.readouterr().err
     assert not (tmp_path / "another").exists()
 
 
