@@ -3,9 +3,9 @@
 Most steps use photos of 64 px, where they are cheap; then sizes up to 224 px are mixed, so that one
 network serves them all; then large photos get a mask decoder and normalisation layers of their own,
 plain scenes are added, the refiner is trained, and last rendered worlds are added, whose depth has
-no scale. The training can be stopped at any time and started again: every stage resumes after its last
-epoch. `--further` continues from the shipped weights and trains only the stages that they have not
-had. Results go to `runs/train`; only `--ship` replaces the shipped weights.
+no scale. The training can be stopped at any time and started again: every stage resumes after its
+last epoch. `--further` continues from the shipped weights and trains only the stages that they have
+not had. Results go to `runs/train`; only `--ship` replaces the shipped weights.
 """
 
 from __future__ import annotations
