@@ -128,6 +128,26 @@ def test_labels_with_another_scale_than_the_networks_are_refused(tiny, weights, 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("inverted", [False, True])
+def test_labels_of_the_other_polarity_are_reported(tiny, weights, monkeypatch, inverted, tmp_path):
+    def right_or_wrong(net):
+        def predict(background, image):
+            by_image = {each["image"].sum().item(): each["depth"] for each in known}
+            depths = torch.stack([by_image[each.sum().item()] for each in image])
+            return depths, 1 - depths if inverted else depths
+
+        return predict
+
+    batches = finetuning.held_out(tiny, "validation", 32, 0.0, 0)
+    known = [
+        {key: batch[key][i] for key in batch}
+        for batch in batches
+        for i in range(len(batch["image"]))
+    ]
+    monkeypatch.setattr(finetuning, "inference", right_or_wrong)
+    assert finetuning.fall_when_near(load_weights(weights), batches) == inverted
+
+
 def test_a_training_starts_from_nothing_from_the_shipped_weights_or_from_a_file(weights):
     torch.manual_seed(0)
     new, shipped, own = (initial_net(choice) for choice in ("", "shipped", weights))

@@ -122,7 +122,8 @@ def test_two_files_of_one_stem_are_two_photos(mine, tmp_path):
 
 
 def flat(pictures):
-    return [np.zeros(photo.shape[:2]) for photo in pictures]
+    """A floor: nearer from row to row."""
+    return [np.linspace(0, 1, photo[..., 0].size).reshape(photo.shape[:2]) for photo in pictures]
 
 
 def test_a_second_build_follows_the_source(mine, tmp_path):
@@ -159,7 +160,7 @@ def test_another_depth_model_labels_all_again(mine, tmp_path):
     label_depth(out, flat)
 
     def near(pictures):
-        return [np.ones(photo.shape[:2]) for photo in pictures]
+        return [1 - floor / 2 for floor in flat(pictures)]
 
     def gone(pictures):
         raise InputError("the network went away")
@@ -169,7 +170,28 @@ def test_another_depth_model_labels_all_again(mine, tmp_path):
         label_depth(out, gone)
     assert not any(scene.depth for scene in built(mine, out).scenes), "the old ones are gone"
     catalogue = label_depth(out, near)
-    assert all(np.asarray(Image.open(scene.depth)).min() == 65535 for scene in catalogue.scenes)
+    assert all(np.asarray(Image.open(scene.depth)).min() == 32768 for scene in catalogue.scenes)
+
+
+def test_holes_of_a_depth_label_are_filled_and_useless_maps_are_no_labels(mine, tmp_path):
+    out = tmp_path / "out"
+    first, second, third, *_ = (scene.id for scene in built(mine, out).scenes)
+
+    def estimate(pictures):
+        maps = flat(pictures)
+        maps[0][2:5, 3:6] = np.nan
+        maps[1][:] = 0.4
+        maps[2][: int(0.6 * len(maps[2]))] = np.inf
+        return maps
+
+    with pytest.warns(UserWarning, match=f"no depth label for 2 of .*: {second}, {third}"):
+        catalogue = label_depth(out, estimate)
+    labels = {scene.id: scene.depth for scene in catalogue.scenes}
+    assert labels[second] is None and labels[third] is None
+    stored = np.asarray(Image.open(labels[first])) / 65535
+    whole = flat([stored[..., None]])[0]
+    assert np.allclose(stored[8:], whole[8:], atol=1e-4), "what is known stays"
+    assert np.abs(stored - whole).max() < 0.03, "a hole gets the depth of its border"
 
 
 def test_folders_of_one_name_stay_apart(mine, tmp_path, monkeypatch):

@@ -326,7 +326,7 @@ def test_one_name_opens_every_kind_of_catalogue(tiny, mine, tmp_path, monkeypatc
         raise InputError("the depth model is gone.")
 
     def flat():
-        return lambda pictures: (np.zeros(photo.shape[:2]) for photo in pictures)
+        return lambda pictures: (photo[..., 0] / 255 for photo in pictures)
 
     monkeypatch.setattr(opening, "depth_estimator", gone)
     assert open_catalogue(mine, tmp_path / "data").folder.parent == tmp_path / "data"

@@ -1,12 +1,14 @@
 """Depth labels of backgrounds by a pretrained depth model."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import distance_transform_edt
 from tqdm import tqdm
 
 from eva_helpers.catalogue.catalogue import Catalogue, load_catalogue
@@ -14,6 +16,8 @@ from eva_helpers.files import InputError, make_folder, read_json, write_json
 from eva_helpers.images import read_rgb, resize, write_png
 
 DEPTH_MODEL = "depth-anything/Depth-Anything-V2-Small-hf"  # Apache-2.0; larger: non-commercial
+KNOWN = 0.5  # share of a map that has to be known
+NAMED = 5  # backgrounds that a warning names
 Estimator = Callable[[list[np.ndarray]], Iterable[np.ndarray]]
 
 
@@ -59,7 +63,10 @@ def label_depth(
 ) -> Catalogue:
     """Label the backgrounds of catalogue `out` that have no depth yet, `batch` at a time.
 
-    Maps are stored as 16-bit inverse depth; a second call continues an interrupted one, and one
+    `estimate` gives inverse depth in [0, 1], near = 1; pixels that are unknown (NaN or infinite)
+    are filled from the nearest known one. A map of one value, or less than half of it known, is no
+    label: a warning names the backgrounds that go without. Maps are stored as 16-bit inverse
+    depth; a second call continues an interrupted one, and one
     with another model labels all again. The model sees backgrounds, not composites:
     `data.placement.place_random` gives an object its depth.
     """
@@ -72,14 +79,37 @@ def label_depth(
         write_json(path, data)
         for entry in data["scenes"]:
             (path.parent / "depth" / f"{entry['id']}.png").unlink(missing_ok=True)
+    unusable = []
     todo = [entry for entry in data["scenes"] if not entry.get("depth")]
     for start in tqdm(range(0, len(todo), batch), desc="depth", disable=not progress):
         part = todo[start : start + batch]
         maps = estimate([read_rgb(path.parent / entry["image"]) for entry in part])
-        for entry, depth in zip(part, maps, strict=True):
+        for entry, values in zip(part, maps, strict=True):
+            depth = filled(np.asarray(values, np.float32))
+            if depth is None:
+                unusable.append(str(entry["id"]))
+                continue
             entry["depth"] = f"depth/{entry['id']}.png"
             target = make_folder(path.parent / "depth") / f"{entry['id']}.png"
             write_png(target, np.rint(depth * 65535).astype(np.uint16))
         data["depth_labels"] = model
         write_json(path, data)
+    if unusable:
+        warnings.warn(
+            f"no depth label for {len(unusable)} of {len(todo)} backgrounds, whose maps are of one "
+            f"value or mostly unknown: {', '.join(unusable[:NAMED])}"
+            f"{', ...' if len(unusable) > NAMED else ''}.",
+            stacklevel=2,
+        )
     return load_catalogue(out)
+
+
+def filled(depth: np.ndarray) -> np.ndarray | None:
+    """A map (H, W) without holes, in [0, 1]; None if it is no label."""
+    known = np.isfinite(depth)
+    if known.mean() < KNOWN or not np.ptp(depth[known]):
+        return None
+    if not known.all():
+        rows, columns = distance_transform_edt(~known, return_distances=False, return_indices=True)
+        depth = depth[rows, columns]
+    return depth.clip(0, 1)

@@ -24,7 +24,7 @@ from torch.utils.data import Dataset
 from eva_helpers.catalogue import Catalogue
 from eva_helpers.data import Alternate, CompositeDataset, fixed_sample, make_loader
 from eva_helpers.data.dataset import Tensors
-from eva_helpers.evaluation import evaluate, summary
+from eva_helpers.evaluation import correlation, evaluate, summary
 from eva_helpers.evaluation.baselines import calibrated_subtraction
 from eva_helpers.evaluation.scoring import Batch, Method
 from eva_helpers.files import InputError, make_folder, same_settings, write_json
@@ -46,6 +46,7 @@ EPOCHS = 40  # unless the time is over before
 REPLAY = 0.25  # batches of the park for each of the photos
 LR = 1e-3
 COUNT = 256  # pairs that are scored
+INVERTED = -0.3  # correlation of the network's depth with labels that are likely distances
 MARK = "scale_free"  # key of batches whose depth labels have no scale
 REPORTED = ("mask_iou", "mask_dice", "depth_rmse_std", "depth_delta1", "depth_aligned_rmse_std")
 
@@ -127,6 +128,11 @@ def finetune(
     write_json(make_folder(out) / "start.json", begun)
     size = max(sizes or BATCHES)
     validation = held_out(catalogue, "validation", size, strength, seed)
+    if fall_when_near(start, validation):
+        say(
+            f"the depth labels of {catalogue.folder} fall where the network sees things come "
+            "nearer: if they are distances, store their inverse (near = 1)."
+        )
     chosen_by = validation if catalogue.metric else [without_depth(batch) for batch in validation]
     batches = training_batches(catalogue, park, strength, seed, replay, sizes)
     config = TrainingConfig(epochs=EPOCHS, lr=LR, ema=0.995, seed=seed, minutes=minutes)
@@ -174,6 +180,17 @@ def shown(method: Method, batches: list[Batch], z_near: float) -> dict[str, floa
 def scale_free(scores: dict[str, float]) -> dict[str, float]:
     """Without the scores that compare a scale."""
     return {k: v for k, v in scores.items() if "depth" not in k or "aligned" in k}
+
+
+def fall_when_near(net: MaskDepthNet, batches: list[Batch]) -> bool:
+    """Whether labels seem to have the other polarity, for most images."""
+    method = inference(net)
+    found = []
+    for batch in batches:
+        depth = method(batch["background"], batch["image"])[1]
+        found.append(correlation(depth, batch["depth"])[batch["depth"].flatten(1).any(1)])
+    values = torch.cat(found)
+    return len(values) > 0 and values.median().item() < INVERTED
 
 
 def without_depth(batch: Batch) -> Batch:
