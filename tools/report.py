@@ -42,6 +42,7 @@ SECTIONS: tuple[tuple[str, Path, Callable[[dict], list[str]]], ...] = (
     ("Real photographs", EXPERIMENTS / "real_photos.json", report_tables.real),
     ("Composites of real photographs", EXPERIMENTS / "photo_pack.json", report_tables.photo_pack),
     ("Masks of large photographs", EXPERIMENTS / "highres.json", report_tables.highres),
+    ("Depth", EXPERIMENTS / "depth.json", report_tables.depth),
     ("The pair check, real photographs", EXPERIMENTS / "pair_check.json", report_tables.pair_check),
     ("The pair check, synthetic pairs", EXPERIMENTS / "pair_kinds.json", report_tables.pair_check),
     ("Training time, ideal pairs", EXPERIMENTS / "time_to_dice_0.json", report_experiments.race),

@@ -151,6 +151,25 @@ def highres(report: dict) -> list[str]:
     ]
 
 
+def depth(report: dict) -> list[str]:
+    """The shipped network's depth and simple estimates of it, on every kind of picture."""
+    keys = ("correlation", "ordered pairs", "edge recall", "metric delta1", "affine delta1")
+    rows = []
+    for name, part in report["sets"].items():
+        for method in part:
+            if method != "images":
+                title = f"{name}, {part['images']}" if method == "network" else ""
+                rows.append((title, method, *(part[method][key] for key in keys)))
+    return [
+        "Depth of composites of unseen parks, of rendered worlds by kind, of photographs with "
+        "labels of a pretrained network, and of a measured stereo pair. Correlation, ordered pairs "
+        "and edge recall (Depth Pro's) need no alignment; delta1 is that of distances as they are "
+        "(metric), and after a fit of scale and shift (affine). *rows* is the mean depth of each "
+        "image row in the park:",
+        markdown_table(("set, images", "depth from", *keys), rows),
+    ]
+
+
 def photos(report: dict) -> list[str]:
     """Time and memory of one pair of photos, by size."""
     keys = [key for key in next(iter(report["sizes"].values())) if key != "mask found"]
