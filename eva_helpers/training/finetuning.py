@@ -44,6 +44,7 @@ BATCHES = {64: 16, 128: 8}  # size in px -> samples a batch
 STEPS = 150  # of an epoch, for each size
 EPOCHS = 40  # unless the time is over before
 REPLAY = 0.25  # batches of the park for each of the photos
+VARIED = {"augment": True, "variety": 0.3, "empty": 0.05}  # options of the training's samples
 LR = 1e-3
 COUNT = 256  # pairs that are scored
 INVERTED = -0.3  # correlation of the network's depth with labels that are likely distances
@@ -77,15 +78,18 @@ class FinetuningTrainer(Trainer):
 
 def training_batches(
     catalogue: Catalogue, park: Catalogue, strength: float, seed: int, replay: float = REPLAY,
-    sizes: dict[int, int] | None = None,
+    sizes: dict[int, int] | None = None, varied: dict[str, Any] | None = None,
 ) -> Alternate:  # fmt: skip
-    """Batches of both catalogues' training splits at every size of `sizes` (default: BATCHES)."""
+    """Batches of both catalogues' training splits at every size of `sizes`.
+
+    `sizes` are as BATCHES, `varied` as VARIED, both the default.
+    """
     loaders = []
+    options = VARIED if varied is None else varied
     for size, batch in (sizes or BATCHES).items():
         for number, (source, share) in enumerate(((catalogue, 1.0), (park, replay))):
             own = seed + size + 1000 * number
-            options: dict[str, Any] = {"strength": strength, "empty": 0.05, "seed": own}
-            data = CompositeDataset(source, size=size, augment=True, variety=0.3, **options)
+            data = CompositeDataset(source, size=size, strength=strength, seed=own, **options)
             samples = round(share * STEPS) * batch
             if samples:
                 marked = data if source.metric else ScaleFree(data)
@@ -104,14 +108,16 @@ def held_out(
 def finetune(
     catalogue: Catalogue, weights: str | os.PathLike, out: Path, *, park: Catalogue,
     minutes: float = 15.0, strength: float = 1.0, replay: float = REPLAY, seed: int = 0,
-    sizes: dict[int, int] | None = None, resume: bool = True, say: Callable[[str], None] = print,
+    sizes: dict[int, int] | None = None, varied: dict[str, Any] | None = None, lr: float = LR,
+    resume: bool = True, say: Callable[[str], None] = print,
 ) -> dict:  # fmt: skip
     """Train `model.initial_net(weights)` further on `catalogue`; returns scores before and after.
 
     Writes `finetuned.safetensors` and `finetuned.json` in `out`, which also holds the training. The
     epoch is chosen on the validation split; if its mask IoU there is no better than the start's,
     the start is written. The test split chooses nothing. `strength` is that of the capture
-    differences, `minutes` limits the training itself, `sizes` are as BATCHES.
+    differences, `minutes` limits the training itself, `sizes` are as BATCHES and `varied` as
+    VARIED.
 
     Raises:
         InputError: weights or catalogue are unusable, or `out` holds another training.
@@ -134,8 +140,8 @@ def finetune(
             "nearer: if they are distances, store their inverse (near = 1)."
         )
     chosen_by = validation if catalogue.metric else [without_depth(batch) for batch in validation]
-    batches = training_batches(catalogue, park, strength, seed, replay, sizes)
-    config = TrainingConfig(epochs=EPOCHS, lr=LR, ema=0.995, seed=seed, minutes=minutes)
+    batches = training_batches(catalogue, park, strength, seed, replay, sizes, varied)
+    config = TrainingConfig(epochs=EPOCHS, lr=lr, ema=0.995, seed=seed, minutes=minutes)
     trainer = FinetuningTrainer(
         copy.deepcopy(start).train(), batches, chosen_by, out, config,
         z_near=catalogue.z_near, resume=resume, say=say,
