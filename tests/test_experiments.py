@@ -36,6 +36,7 @@ from experiments import (
     highres,
     networks,
     progressive,
+    replay,
     stages,
     time_to_dice,
     train_bank,
@@ -47,8 +48,8 @@ from experiments.common import RESULTS, Results, held_out, quiet
 
 SCRIPTS = (
     "balances", "ceiling", "course", "depth", "highres", "pair_check", "photo_pack",
-    "progressive",
-    "real_photos", "time_to_dice", "train_bank", "train_shipped", "variants",
+    "progressive", "real_photos", "replay", "time_to_dice", "train_bank", "train_shipped",
+    "variants",
 )  # fmt: skip
 FULL_SIZE = ("64 px", "224 px")
 
@@ -556,3 +557,26 @@ def test_the_protocol_of_the_course_with_and_without_leak(mine, weights, tmp_pat
     ids = [{scene.id for scene in each.backgrounds("test")} for each in (mixed, apart)]
     known = {scene.id for scene in apart.backgrounds("train")}
     assert known <= ids[0] and not known & ids[1]
+
+
+def test_ways_to_keep_depth_while_fine_tuning(mine, tmp_path, monkeypatch):
+    monkeypatch.setattr(finetuning, "BATCHES", {32: 4})
+    for name, value in {"STEPS": 4, "EPOCHS": 1, "COUNT": 4}.items():
+        monkeypatch.setattr(finetuning, name, value)
+    target = tmp_path / "replay.json"
+    assert replay.main([str(mine), "--out", str(tmp_path / "out"), "--json", str(target)]) == 0
+    ways = read_json(target)["ways"]
+    assert set(ways) == {"before", *replay.WAYS}
+    assert all(row["photos"]["mask_iou"] > 0 for row in ways.values())
+    assert all("depth_delta1" in row["park"] for row in ways.values())
+
+
+def test_frozen_parts_neither_learn_nor_gather_statistics():
+    net = replay.freeze(MaskDepthNet(TINY), ("encoder", "depth_decoder")).train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    mask_logits, _ = net(*torch.rand(2, 2, 3, 64, 64))
+    mask_logits.sum().backward()
+    learning = [name for name, value in net.named_parameters() if value.grad is not None]
+    changed = [name for name, value in net.state_dict().items() if not value.equal(before[name])]
+    assert learning and changed
+    assert all(name.startswith("mask_decoder.") for name in learning + changed)

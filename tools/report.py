@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import report_experiments
+import report_finetuning
 import report_tables
 from PIL import Image
 from report_park import park
@@ -43,6 +44,8 @@ SECTIONS: tuple[tuple[str, Path, Callable[[dict], list[str]]], ...] = (
     ("Composites of real photographs", EXPERIMENTS / "photo_pack.json", report_tables.photo_pack),
     ("Masks of large photographs", EXPERIMENTS / "highres.json", report_tables.highres),
     ("Depth", EXPERIMENTS / "depth.json", report_tables.depth),
+    ("The course's protocol", EXPERIMENTS / "course.json", report_finetuning.course),
+    ("Fine-tuning and depth", EXPERIMENTS / "replay.json", report_finetuning.replay),
     ("The pair check, real photographs", EXPERIMENTS / "pair_check.json", report_tables.pair_check),
     ("The pair check, synthetic pairs", EXPERIMENTS / "pair_kinds.json", report_tables.pair_check),
     ("Training time, ideal pairs", EXPERIMENTS / "time_to_dice_0.json", report_experiments.race),

@@ -49,7 +49,10 @@ LR = 1e-3
 COUNT = 256  # pairs that are scored
 INVERTED = -0.3  # correlation of the network's depth with labels that are likely distances
 MARK = "scale_free"  # key of batches whose depth labels have no scale
-REPORTED = ("mask_iou", "mask_dice", "depth_rmse_std", "depth_delta1", "depth_aligned_rmse_std")
+REPORTED = (
+    "mask_iou", "mask_pooled_iou", "mask_dice",
+    "depth_rmse_std", "depth_delta1", "depth_aligned_rmse_std",
+)  # fmt: skip
 
 
 @dataclass
