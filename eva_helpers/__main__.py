@@ -4,7 +4,8 @@ import importlib
 import sys
 
 COMMANDS = {
-    "predict": ("eva_helpers.predict.cli", "mask and depth from two photos"),
+    "predict": ("eva_helpers.predict.cli", "mask and depth from two photos, or many"),
+    "export": ("eva_helpers.export", "write the network for other runtimes"),
     "dataset": ("eva_helpers.storage.cli", "write composites as files, pack or summarise them"),
     "photos": ("eva_helpers.catalogue.cli", "build a catalogue from real photographs"),
     "worlds": ("eva_helpers.worlds.files", "render rooms, yards, streets and gardens"),

@@ -180,6 +180,27 @@ def test_the_object_is_in_front_of_the_scene():
     assert nearer.max() < 1e-6
 
 
+def test_an_encoder_of_timm():
+    pytest.importorskip("timm")
+    net = MaskDepthNet(model.ModelConfig("timm:mobilenetv3_small_050", decoder=(8, 8, 8, 8))).eval()
+    mask_logits, depth = net(*torch.rand(2, 2, 3, 45, 70))
+    assert mask_logits.shape == depth.shape == (2, 1, 45, 70)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("timm:convnext_atto", r"features at 1/4.*expected 1/2"),
+        ("timm:no_such_net", "no_such_net"),
+        ("vgg", "expected small"),
+    ],
+)
+def test_unusable_encoders_are_refused_with_the_reason(name, message):
+    pytest.importorskip("timm")
+    with pytest.raises(ValueError, match=message):
+        MaskDepthNet(model.ModelConfig(name))
+
+
 @pytest.mark.parametrize("part, other", [("mask", "depth"), ("depth", "mask")])
 def test_a_part_of_weight_zero_trains_no_decoder(part, other):
     torch.manual_seed(0)

@@ -50,6 +50,7 @@ ROOMS = [
     "training",
     "predict",
     "tuning",
+    "export",
 ]
 
 
@@ -116,7 +117,8 @@ def imports(path):
 
 def test_what_the_package_imports_is_declared():
     modules = {"cv2": "opencv-python-headless", "PIL": "pillow"}
-    optional = map(Requirement, EXTRAS["photos"] + EXTRAS["notebooks"])
+    extras = ("photos", "notebooks", "export", "timm")
+    optional = [Requirement(text) for extra in extras for text in EXTRAS[extra]]
     declared = {canonicalize_name(requirement.name) for requirement in (*WANTED, *optional)}
     for path in PACKAGE.rglob("*.py"):
         tops = {name.split(".")[0] for name in imports(path)}

@@ -9,14 +9,15 @@ class ModelConfig:
     """The configuration of a network.
 
     Args:
-        encoder: "small" (trained from scratch, half resolution inside), "resnet18" or "resnet34".
+        encoder: "small" (trained from scratch, half resolution inside), "resnet18", "resnet34", or
+            "timm:NAME" for one of timm's with features from 1/2 to 1/32.
         widths: channels of the small encoder at 1/2, 1/4, 1/8, 1/16 and 1/32.
         blocks: residual blocks per scale of the small encoder.
         decoder: channels of both decoders at 1/2, 1/4, 1/8 and 1/16.
         detail: channels of the mask decoder at full resolution.
         sized: whether large photos have their own encoder normalisations and mask decoder.
         refiner: channels of the refiner, which sharpens enlarged masks; 0 for none.
-        pretrained: start a resnet encoder from ImageNet weights; downloads them.
+        pretrained: start another than the small encoder from ImageNet weights; downloads them.
     """
 
     encoder: str = "small"

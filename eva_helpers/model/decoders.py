@@ -33,7 +33,7 @@ def coordinates(x: Tensor) -> Tensor:
     the frame. Convolutions count pixels, and in pixels that height depends on the image's size.
     """
     rows, columns = (torch.linspace(-1, 1, n, device=x.device, dtype=x.dtype) for n in x.shape[2:])
-    grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(len(x), -1, -1, -1)
+    grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(x.shape[0], -1, -1, -1)
     return grid.contiguous(memory_format=torch.channels_last)
 
 

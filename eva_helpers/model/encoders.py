@@ -1,7 +1,12 @@
 """Encoders: (B, 3, H, W) -> features at 1/2, 1/4, 1/8, 1/16 and 1/32 of the resolution."""
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+TIMM = "timm:"
+SCALES = (2, 4, 8, 16, 32)
 
 
 def conv_bn(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -72,12 +77,45 @@ class TorchvisionEncoder(nn.Module):
         return features
 
 
+class TimmEncoder(nn.Module):
+    """A feature extractor of timm, such as "mobilenetv3_small_100"; interface as SmallEncoder.
+
+    Raises:
+        ValueError: timm is not installed, does not know the name, or the encoder has not the five
+            scales from 1/2 to 1/32 (most transformers and ConvNeXts begin at 1/4).
+    """
+
+    def __init__(self, name: str, pretrained: bool) -> None:
+        super().__init__()
+        try:
+            import timm  # the extra "timm"
+        except ImportError:
+            raise ValueError("timm is not installed: pip install 'eva-helpers[timm]'.") from None
+        try:
+            self.net = timm.create_model(name, pretrained=pretrained, features_only=True)
+        except RuntimeError as error:
+            raise ValueError(f"encoder is 'timm:{name}': {error}.") from None
+        features: Any = self.net.feature_info
+        scales = tuple(features.reduction())
+        if scales != SCALES:
+            raise ValueError(
+                f"encoder 'timm:{name}' has features at 1/{', 1/'.join(map(str, scales))} of the "
+                "size: expected 1/2 to 1/32, because the outline needs the finest."
+            )
+        self.channels = tuple(features.channels())
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return self.net(x)
+
+
 def build_encoder(
     name: str, widths: tuple[int, ...], blocks: tuple[int, ...], pretrained: bool = False
-) -> SmallEncoder | TorchvisionEncoder:
+) -> SmallEncoder | TorchvisionEncoder | TimmEncoder:
     """The encoder `name`; arguments as in `ModelConfig`. Raises ValueError for another name."""
     if name == "small":
         return SmallEncoder(widths, blocks)
     if name in ("resnet18", "resnet34"):
         return TorchvisionEncoder(name, pretrained)
-    raise ValueError(f"encoder is {name!r}: expected small, resnet18 or resnet34.")
+    if name.startswith(TIMM):
+        return TimmEncoder(name.removeprefix(TIMM), pretrained)
+    raise ValueError(f"encoder is {name!r}: expected small, resnet18, resnet34 or timm:NAME.")

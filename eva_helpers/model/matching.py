@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eva_helpers.model.shrinking import full_precision, shrink
+
 # px. The copies have half the photo's width, within these; larger ones hardly fit better.
 MAX_WIDTH = 64
 MIN_WIDTH = 32
@@ -76,8 +78,7 @@ def match(background: Tensor, image: Tensor) -> Tensor:
     unless it is darker than white maps to; otherwise an overexposed sky would look like an object.
     """
     background, image = (photo.float().contiguous() for photo in (background, image))
-    # bfloat16 keeps three digits, too few for a difference of two photos
-    with torch.autocast(background.device.type, enabled=False):
+    with full_precision(background.device):
         found = fit(background, image)
         return found.tone(found.move(background), image)
 
@@ -87,7 +88,7 @@ def fit(background: Tensor, image: Tensor) -> Match:
     """What `match` finds, float32 photos in and without autocast."""
     small = _small(background)
     goal = _small(image)
-    pose = torch.zeros(len(small), 4, device=small.device)
+    pose = torch.zeros(small.shape[0], 4, device=small.device)
     weights = torch.ones_like(small[:, :1])
     for number in range(ROUNDS + 1):
         moved = _move(small, pose) if number else small
@@ -106,7 +107,7 @@ def _small(photo: Tensor) -> Tensor:
     fitted = min(MAX_WIDTH, max(MIN_WIDTH, width // 2))
     if width > fitted:
         size = (max(8, round(height * fitted / width)), fitted)
-        photo = F.interpolate(photo, size, mode="area")
+        photo = shrink(photo, size)
     return F.avg_pool2d(F.pad(photo, (1, 1, 1, 1), mode="replicate"), 3, 1)
 
 
@@ -119,12 +120,32 @@ def _fit_tones(photo: Tensor, goal: Tensor, weights: Tensor) -> Tensor:
     """Coefficients (B, 7, 3) of the goal's channels in the photo's basis."""
     basis = _basis(photo)
     count, size = basis.shape[1:]
-    unchanged = torch.zeros(count, 3, device=photo.device)
-    unchanged[1:4].fill_diagonal_(1.0)
+    unchanged = F.pad(torch.eye(3, device=photo.device), (0, 0, 1, 3))
     weighted = basis * weights.flatten(2)
     hold = HOLD * size
     normal = weighted @ basis.transpose(1, 2) + hold * torch.eye(count, device=photo.device)
-    return torch.linalg.solve(normal, weighted @ goal.flatten(2).transpose(1, 2) + hold * unchanged)
+    return _solve(normal, weighted @ goal.flatten(2).transpose(1, 2) + hold * unchanged)
+
+
+def _solve(matrix: Tensor, right: Tensor) -> Tensor:
+    """x of `matrix @ x = right` for small symmetric positive definite matrices (B, n, n).
+
+    LAPACK's solvers cannot be exported. Elimination without exchanging rows can, and a second round
+    for what is left over makes it as exact.
+    """
+    solution = _eliminate(matrix, right)
+    return solution + _eliminate(matrix, right - matrix @ solution)
+
+
+def _eliminate(matrix: Tensor, right: Tensor) -> Tensor:
+    """Gauss-Jordan elimination; arguments as those of `_solve`."""
+    size = matrix.shape[1]
+    unit = torch.eye(size, device=matrix.device)
+    both = torch.cat([matrix, right], dim=2)
+    for k in range(size):
+        row = both[:, k : k + 1] / both[:, k : k + 1, k : k + 1]
+        both = both - (both[:, :, k : k + 1] - unit[:, k : k + 1]) * row
+    return both[:, :, size:]
 
 
 def _saturation(photo: Tensor) -> Tensor:
@@ -142,7 +163,7 @@ def _scale(residual: Tensor) -> Tensor:
     """QUANTILE of the absolute residuals of the worst channel, (B, 1, 1, 1)."""
     worst = residual.abs().amax(1).flatten(1)
     rank = max(1, int(QUANTILE * worst.shape[1]))
-    return worst.kthvalue(rank, dim=1).values[:, None, None, None]
+    return worst.topk(rank, dim=1, largest=False).values[:, -1, None, None, None]
 
 
 def _robust_weights(residual: Tensor) -> Tensor:
@@ -166,7 +187,7 @@ def _step(photo: Tensor, goal: Tensor, weights: Tensor) -> Tensor:
     normal = weighted @ jacobian.transpose(1, 2)
     hold = 1e-6 + 1e-3 * normal.diagonal(dim1=1, dim2=2).mean(1)
     normal = normal + hold[:, None, None] * torch.eye(4, device=photo.device)
-    step = torch.linalg.solve(normal, weighted @ (goal - photo).flatten(1)[..., None])
+    step = _solve(normal, weighted @ (goal - photo).flatten(1)[..., None])
     return step[..., 0].clamp(-MAX_STEP, MAX_STEP)
 
 

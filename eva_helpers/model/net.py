@@ -6,7 +6,6 @@ draw the outline.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eva_helpers.images import MIN_SIDE
@@ -15,6 +14,7 @@ from eva_helpers.model.decoders import Decoder
 from eva_helpers.model.encoders import build_encoder
 from eva_helpers.model.matching import match
 from eva_helpers.model.refiner import Refiner
+from eva_helpers.model.shrinking import shrink
 from eva_helpers.model.sized import Sized, norms
 
 MASK_LAYERS = 3  # hidden convolutions of the mask decoder at full resolution
@@ -76,8 +76,8 @@ class MaskDepthNet(nn.Module):
     def features(self, background: Tensor, image: Tensor) -> tuple[list[Tensor], Tensor]:
         """Fused features per scale, and guides (B, 9, H, W): image, difference, |difference|."""
         both = (torch.cat([image, background]) - self.mean) / self.std
-        pairs = [feature.chunk(2) for feature in self.encoder(both)]
-        photo, empty = both.chunk(2)
+        pairs = [_halves(feature) for feature in self.encoder(both)]
+        photo, empty = _halves(both)
         guides = torch.cat([photo, photo - empty, (photo - empty).abs()], dim=1)
         # In the features' layout and precision: otherwise every concatenation copies once more.
         guides = guides.to(pairs[0][0].dtype, memory_format=torch.channels_last)
@@ -116,7 +116,7 @@ class MaskDepthNet(nn.Module):
         size = standard_size(*image.shape[2:])
         if size != tuple(image.shape[2:]):
             self._select(size)
-            photos = (F.interpolate(photo, size, mode="area") for photo in (background, image))
+            photos = (shrink(photo, size) for photo in (background, image))
             skips, _ = self.features(*photos)
         return mask_logits, skips, guides
 
@@ -135,6 +135,11 @@ class MaskDepthNet(nn.Module):
         for layer in self.modules():
             if isinstance(layer, Sized):
                 layer.is_large = shape[-2] * shape[-1] >= LARGE**2
+
+
+def _halves(both: Tensor) -> tuple[Tensor, ...]:
+    """(2 B, C, H, W) as two of (B, C, H, W); `chunk` would fix B when the network is exported."""
+    return both.unflatten(0, (2, -1)).unbind()
 
 
 def standard_size(height: int, width: int) -> tuple[int, int]:

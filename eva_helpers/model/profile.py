@@ -17,7 +17,7 @@ def parameters(net: nn.Module) -> int:
 def multiply_adds(net: nn.Module, size: int = 64) -> int:
     """Multiply-adds of the convolutions and linear layers for one pair of photos of `size` px.
 
-    The batched matrix products are left out: they are the fit of `matching.match`, not layers.
+    The batched matrix products are left out: they match and shrink the photos, and are no layers.
     """
     photo = torch.zeros(1, 3, size, size)
     predict = inference(net, "cpu", exact=True)
