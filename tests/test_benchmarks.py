@@ -16,7 +16,7 @@ from eva_helpers.losses.terms import DEPTH_LOSSES
 from eva_helpers.storage import FolderDataset
 
 
-@pytest.mark.parametrize("script", ["speed", "files", "photos"])
+@pytest.mark.parametrize("script", ["speed", "files", "many", "photos", "runtimes"])
 def test_every_script_has_help(script, capsys):
     with pytest.raises(SystemExit) as end:
         importlib.import_module(f"benchmarks.{script}").main(["--help"])

@@ -73,8 +73,8 @@ class Prediction:
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=120, bbox_inches="tight")
         figure.clear()  # else its cycles keep the pictures until a full garbage collection
-        write_png(mask, _quantised(self.mask, np.uint8))
-        write_png(depth, _quantised(self.depth, np.uint16))
+        write_png(mask, quantised(self.mask, np.uint8))
+        write_png(depth, quantised(self.depth, np.uint16))
         return [mask, depth, write_whole(panel, picture.getvalue())]
 
 
@@ -92,7 +92,7 @@ def output_files(folder: str | os.PathLike) -> list[Path]:
     return paths
 
 
-def _quantised(values: np.ndarray, kind: type[np.unsignedinteger]) -> np.ndarray:
+def quantised(values: np.ndarray, kind: type[np.unsignedinteger]) -> np.ndarray:
     """A map in [0, 1] as whole numbers up to the largest of `kind`."""
     made = np.empty(values.shape, kind)
     for row in range(0, len(values), STRIP):
@@ -117,6 +117,19 @@ class Predictor:
         from eva_helpers.model.weights import load_weights
 
         return cls(load_weights(path or WEIGHTS))
+
+    @classmethod
+    def from_pretrained(cls, name: str | os.PathLike, revision: str | None = None) -> Predictor:
+        """From a folder, or a hub's "owner/name"; errors as `hub.load_pretrained`."""
+        from eva_helpers.predict.hub import load_pretrained
+
+        return cls(load_pretrained(name, revision))
+
+    def push_to_hub(self, name: str, folder: str | os.PathLike, private: bool = False) -> str:
+        """Write the network into `folder` and upload it to "owner/name"; see `hub.push`."""
+        from eva_helpers.predict.hub import push
+
+        return push(self.passes.net, name, folder, private)
 
     def __call__(
         self, background: Photo, image: Photo, *, resize: bool = False, align: bool = False
