@@ -49,11 +49,17 @@ test-colab: $(READY)  ## run every notebook as on a fresh Colab machine (downloa
 test-browser: $(READY)  ## drive notebook 06 in a real browser (needs Debian's chromium; skipped with a reason without)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[browser]'
 	$(BIN)/python tests/browser.py
+	$(BIN)/python tests/browser_demo.py
 
 bench: $(READY)  ## speed, beside the original project's way
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.files
 	$(BIN)/python -m benchmarks.photos
+	$(BIN)/python -m benchmarks.many
+	$(BIN)/python -m benchmarks.runtimes
+
+demo: $(READY)  ## build the web page docs/demo (needs npm; PORT=8000 also serves it)
+	$(BIN)/python tools/demo.py $(if $(PORT),--serve $(PORT))
 
 train: $(READY)  ## train the shipped weights into runs/train; resumes (SHIP=1 also writes eva_helpers/weights; WEIGHTING=tuned.json)
 	$(THERE)python -m experiments.train_shipped $(if $(SHIP),--ship) $(if $(WEIGHTING),--weighting "$(WEIGHTING)")
@@ -95,4 +101,4 @@ park:  ## render the embedded park with Blender (needs the `render` extra, Pytho
 clean:  ## remove the environment and caches; runs/ stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info
 
-.PHONY: help setup run test test-colab test-browser bench train finetune evaluate variants bank balances report lab park clean
+.PHONY: help setup run test test-colab test-browser bench demo train finetune evaluate variants bank balances report lab park clean

@@ -53,6 +53,11 @@ def test_notebook_is_valid_and_clean(name):
         assert "colab" not in cell.metadata and "execution" not in cell.metadata
 
 
+def test_those_that_train_ask_colab_for_a_gpu():
+    asking = {name[:2] for name, book in BOOKS.items() if book.metadata.get("accelerator") == "GPU"}
+    assert asking == {"04", "06"}
+
+
 def test_cell_ids_are_unique():
     for name, book in BOOKS.items():
         ids = [cell.id for cell in book.cells]
