@@ -76,9 +76,10 @@ def predict_many(
     settings: dict = {name: _checksum(path) for name, path in used.items() if path is not None}
     settings |= {"images": str(Path(images).resolve()), "smooth": smooth}
     settings |= {"resize": resize, "align": align}
-    known = same_settings(folder / "settings.json", settings, "choose another folder")
     writer = Writer(folder, outputs, scenery)
-    if not known and writer.files():
+    there = writer.files()  # before the settings, which another shard writes first
+    known = same_settings(folder / "settings.json", settings, "choose another folder")
+    if there and not known:
         raise InputError(f"{folder} holds pictures of unknown origin: choose another folder.")
     if not known:
         write_json(folder / "settings.json", settings)
