@@ -32,6 +32,11 @@ class Report:
     problems: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)  # on the source
 
+    @property
+    def seen(self) -> int:
+        """Images of any kind so far."""
+        return self.predicted + self.known + len(self.refused)
+
 
 def predict_many(
     background: str | os.PathLike,
@@ -71,29 +76,22 @@ def predict_many(
     _check_options(outputs, replacement, smooth, shard, source)
     work = Workers(_prepared(background), weights, resize, align)
     scenery = None if replacement is None else read_rgb(replacement)
-    folder = writable_folder(out)
+    writer = Writer(writable_folder(out), outputs, scenery)
     used = {"background": background, "weights": weights or WEIGHTS, "replacement": replacement}
     settings: dict = {name: _checksum(path) for name, path in used.items() if path is not None}
     settings |= {"images": str(Path(images).resolve()), "smooth": smooth}
-    settings |= {"resize": resize, "align": align}
-    writer = Writer(folder, outputs, scenery)
-    there = writer.files()  # before the settings, which another shard writes first
-    known = same_settings(folder / "settings.json", settings, "choose another folder")
-    if there and not known:
-        raise InputError(f"{folder} holds pictures of unknown origin: choose another folder.")
-    if not known:
-        write_json(folder / "settings.json", settings)
-    listing = Listing(folder / _list_name(shard), writer.done)
+    _claim(writer, settings | {"resize": resize, "align": align})
+    listing = Listing(writer.folder / _list_name(shard), writer.done)
     average = Average(smooth)
     checks = Checks(always=align)
     report = Report()
+    first, last = _part(source.count, shard)
 
     def wanted(number: int, name: str) -> bool:
         mine = first <= number < last
         report.known += mine and writer.done(name)
         return mine and not writer.done(name)
 
-    first, last = _part(source.count, shard)
     total = min(last, source.count) - first if source.count else None
     with tqdm(total=total, desc="images", unit="image", disable=not progress) as bar:
         for name, result in in_order(work, source.read(wanted)):
@@ -107,12 +105,29 @@ def predict_many(
                 report.predicted += 1
                 report.problems |= {name: problem} if problem else {}
                 listing.add(name, float((averaged.mask > 0.5).mean()), problem)
-            bar.update(report.known + report.predicted + len(report.refused) - bar.n)
-        bar.update(report.known + report.predicted + len(report.refused) - bar.n)
+            bar.update(report.seen - bar.n)
+        bar.update(report.seen - bar.n)
     report.notes = _notes(source, report, shard)
     if source.rate and "replaced" in outputs and shard[1] == 1:
-        write_video(folder / "replaced", folder / "replaced.mp4", source.rate)
+        write_video(writer.folders["replaced"], writer.folder / "replaced.mp4", source.rate)
     return report
+
+
+def _claim(writer: Writer, settings: dict) -> None:
+    """Record the settings in the writer's folder.
+
+    Raises:
+        InputError: it holds results of other settings, or pictures of unknown origin.
+    """
+    there = writer.files()  # before the settings, which another shard writes first
+    path = writer.folder / "settings.json"
+    known = same_settings(path, settings, "choose another folder")
+    if there and not known:
+        raise InputError(
+            f"{writer.folder} holds pictures of unknown origin: choose another folder."
+        )
+    if not known:
+        write_json(path, settings)
 
 
 def _notes(source: Frames, report: Report, shard: tuple[int, int]) -> list[str]:
@@ -120,9 +135,8 @@ def _notes(source: Frames, report: Report, shard: tuple[int, int]) -> list[str]:
     notes = []
     if source.skipped:
         notes.append(f"{source.skipped} files that are no pictures were left out")
-    seen = report.predicted + report.known + len(report.refused)
-    if source.rate and seen < source.count and shard[1] == 1:
-        notes.append(f"the video ends after {seen} of the {source.count} frames it promises")
+    if source.rate and report.seen < source.count and shard[1] == 1:
+        notes.append(f"the video ends after {report.seen} of the {source.count} frames it promises")
     return notes
 
 

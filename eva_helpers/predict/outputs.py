@@ -80,6 +80,7 @@ class Writer:
     KINDS = ("mask", "depth", "cutout", "replaced")
 
     def __init__(self, out: Path, kinds: Sequence[str], scenery: np.ndarray | None = None) -> None:
+        self.folder = out
         self.folders = {kind: make_folder(out / kind) for kind in kinds}
         self.scenery = scenery
 
