@@ -12,7 +12,6 @@ import http.server
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
@@ -49,11 +48,9 @@ def fetch_runtime(folder: Path) -> None:
         )
         if done.returncode:
             raise InputError(f"npm could not fetch {PACKAGE} ({done.stderr.strip()[-200:]}).")
-        with tarfile.open(next(Path(name).glob("*.tgz"))) as package:
-            for file in RUNTIME:
-                member = package.extractfile(f"package/dist/{file}")
-                assert member is not None
-                (folder / file).write_bytes(member.read())
+        shutil.unpack_archive(next(Path(name).glob("*.tgz")), name, filter="data")
+        for file in RUNTIME:
+            shutil.copy(Path(name) / "package" / "dist" / file, folder / file)
 
 
 def hexadecimal(name: str) -> list[int]:

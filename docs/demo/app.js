@@ -12,7 +12,8 @@ const photos = { background: null, image: null };
 const sessions = new Map(); // by file: each network is loaded once
 let manifest = null;
 let ort = null;
-let result = null; // { mask, depth, width, height }
+const shrunk = new WeakMap(); // photo -> { model, small }
+let result = null; // { mask, depth, width, height, large }
 
 class Problem extends Error {} // its message is for the user
 
@@ -79,16 +80,37 @@ async function predict() {
   const model = nearest(image);
   const { width, height } = model;
   const network = await session(model);
-  const small = [background, image].map((photo) => resized(photo, width, height));
+  const small = [background, image].map((photo) => shrink(photo, model));
   const tensors = small.map((photo) => new ort.Tensor("float32", values(photo), [1, 3, height, width]));
   const output = await network.run({ background: tensors[0], image: tensors[1] });
   result = { mask: output.mask.data, depth: output.depth.data, width, height };
+  result.large = enlarged(result, image);
   const { correlation, covered } = agreement(...small, result.mask);
   warn(correlation < ANOTHER_PLACE || covered > EVERYTHING
     ? "The two photos have little in common apart from the object: take both from the same place, with a steady camera."
     : "");
   show();
   say(`Done in ${((performance.now() - begun) / 1000).toFixed(1)} s.`);
+}
+
+// The photo at the network's size; the background's is needed again with every new image.
+function shrink(photo, model) {
+  const known = shrunk.get(photo);
+  if (known?.model === model) return known.small;
+  const small = resized(photo, model.width, model.height);
+  shrunk.set(photo, { model, small });
+  return small;
+}
+
+// The mask at the photo's size, 0 to 255.
+function enlarged({ mask, width, height }, photo) {
+  const [small, large] = [document.createElement("canvas"), document.createElement("canvas")];
+  draw(small, coloured(mask, width, height, manifest.grey));
+  large.width = photo.width;
+  large.height = photo.height;
+  const context = large.getContext("2d", { willReadFrequently: true });
+  context.drawImage(small, 0, 0, photo.width, photo.height);
+  return context.getImageData(0, 0, photo.width, photo.height).data.filter((_, i) => i % 4 === 0);
 }
 
 function draw(canvas, picture) {
@@ -114,8 +136,7 @@ function cutOut() {
   find("#threshold-value").textContent = threshold.toFixed(2);
   find("#blur-value").textContent = blur ? String(blur) : "off";
   const object = new ImageData(new Uint8ClampedArray(image.data), image.width, image.height);
-  const cover = alpha(result.mask, result.width, result.height, image, threshold);
-  cover.forEach((value, i) => { object.data[4 * i + 3] = value; });
+  alpha(result.large, threshold).forEach((value, i) => { object.data[4 * i + 3] = value; });
   const canvas = find("#cutout");
   draw(canvas, object);
   if (!blur) return;

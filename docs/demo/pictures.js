@@ -66,16 +66,9 @@ export function coloured(map, width, height, colours) {
   return picture;
 }
 
-// The mask at the photo's size, 0 to 255, steeper around the threshold than the network's own.
-export function alpha(map, width, height, photo, threshold) {
-  const small = new ImageData(width, height);
-  for (let i = 0; i < map.length; i += 1) {
-    small.data.fill(Math.round(255 * Math.min(Math.max(map[i], 0), 1)), 4 * i, 4 * i + 3);
-    small.data[4 * i + 3] = 255;
-  }
-  const large = resized(small, photo.width, photo.height).data;
-  return Uint8ClampedArray.from({ length: photo.width * photo.height }, (_, i) =>
-    255 * ((large[4 * i] / 255 - threshold) * 4 + 0.5));
+// How much of every pixel the cut-out shows: the mask (0 to 255), steeper around the threshold.
+export function alpha(mask, threshold) {
+  return Uint8ClampedArray.from(mask, (value) => 4 * (value - 255 * threshold) + 127.5);
 }
 
 // Correlation of the brightness of both photos outside the mask, on small copies.
