@@ -13,6 +13,7 @@ const sessions = new Map(); // by file: each network is loaded once
 let manifest = null;
 let ort = null;
 const shrunk = new WeakMap(); // photo -> { model, small }
+let latest = 0; // number of the newest prediction: an older one is not shown
 let result = null; // { mask, depth, width, height, large }
 
 class Problem extends Error {} // its message is for the user
@@ -74,6 +75,8 @@ async function predict() {
   if (Math.abs(shapes - 1) > DIFFERENT_SHAPE) {
     throw new Problem(`The background is ${background.width}x${background.height} and the image ${image.width}x${image.height}: both must show the same frame.`);
   }
+  latest += 1;
+  const mine = latest;
   say("Computing ...");
   await new Promise((done) => setTimeout(done, 20)); // lets the line appear
   const begun = performance.now();
@@ -83,6 +86,7 @@ async function predict() {
   const small = [background, image].map((photo) => shrink(photo, model));
   const tensors = small.map((photo) => new ort.Tensor("float32", values(photo), [1, 3, height, width]));
   const output = await network.run({ background: tensors[0], image: tensors[1] });
+  if (mine !== latest) return;
   result = { mask: output.mask.data, depth: output.depth.data, width, height };
   result.large = enlarged(result, image);
   const { correlation, covered } = agreement(...small, result.mask);
@@ -241,12 +245,6 @@ for (const drop of document.querySelectorAll(".drop")) {
   const which = drop.dataset.photo;
   const input = drop.querySelector("input");
   input.addEventListener("change", () => choose(which, input.files[0]));
-  drop.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" || event.key === " ") {
-      event.preventDefault();
-      input.click();
-    }
-  });
   for (const name of ["dragover", "dragleave", "drop"]) {
     drop.addEventListener(name, (event) => {
       event.preventDefault();
