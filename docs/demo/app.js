@@ -149,8 +149,10 @@ function cutOut() {
   draw(layers[1], background);
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, canvas.width, canvas.height);
-  context.filter = `blur(${(blur * canvas.width) / 1000}px)`;
-  context.drawImage(layers[1], 0, 0, canvas.width, canvas.height);
+  const radius = (blur * canvas.width) / 1000;
+  const margin = 2 * radius; // a little larger than the frame: at its edges blur mixes in nothing
+  context.filter = `blur(${radius}px)`;
+  context.drawImage(layers[1], -margin, -margin, canvas.width + 2 * margin, canvas.height + 2 * margin);
   context.filter = "none";
   context.drawImage(layers[0], 0, 0);
 }
