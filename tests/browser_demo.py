@@ -146,9 +146,9 @@ def results(page, address: str, folder: Path, record: dict) -> None:
 
 def keyboard(page, record: dict) -> None:
     """Files are chosen, and sliders moved, without a mouse."""
-    page.locator(".drop input").first.focus()
+    page.bring_to_front()
     with page.expect_file_chooser():
-        page.keyboard.press("Enter")
+        page.locator(".drop input").first.press(" ")
     before = page.evaluate("document.querySelector('#cutout').toDataURL()")
     page.focus("#threshold")
     for _ in range(6):
