@@ -7,6 +7,7 @@ refiner, which draw masks larger than that, are `predict.Predictor`'s.
 """
 
 import argparse
+import io
 import os
 import sys
 from pathlib import Path
@@ -63,8 +64,9 @@ def export_program(
     net: MaskDepthNet, path: str | os.PathLike, size: tuple[int, int] = SIZE
 ) -> Path:
     """Write torch's own format, which `torch.export.load` reads. Raises InputError."""
-    torch.export.save(exported(net, size), path)
-    return Path(path)
+    content = io.BytesIO()
+    torch.export.save(exported(net, size), content)
+    return write_whole(path, content.getvalue())
 
 
 def export_onnx(

@@ -71,7 +71,7 @@ def rows(path):
 def test_a_folder_gives_what_single_calls_give(folder, weights):
     report = predicted(folder, weights, outputs=("mask", "depth", "cutout"))
     assert (report.predicted, report.known, report.refused) == (COUNT, 0, {})
-    assert report.notes == ["1 files that are no pictures were left out"]
+    assert report.notes == ["files that are no pictures, left out: 1"]
     single = Predictor.load(weights)
     for name, mask in stored(folder / "out").items():
         expected = single(folder / "background.png", folder / f"images/{name}.png")
@@ -155,6 +155,15 @@ def test_a_video_and_its_new_background(folder, weights):
     expected = stored(folder / "out", "replaced")["000000"]
     assert np.abs(frame[..., ::-1].astype(int) - expected).mean() < 12, "MP4 is lossy"
     assert video.is_file()
+
+
+def test_a_video_of_another_shape_is_refused_without_a_new_video(folder, weights):
+    write_video(folder / "clip.avi", [image[:48] for image in shots(3)[1]])
+    report = predicted(
+        folder, weights, "clip.avi", outputs=("replaced",), replacement=folder / "background.png"
+    )
+    assert len(report.refused) == 3 and "same frame" in report.refused["000000"]
+    assert not (folder / "out/replaced.mp4").exists()
 
 
 def test_smoothing_is_an_average_over_time(folder, weights):

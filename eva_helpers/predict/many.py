@@ -108,7 +108,12 @@ def predict_many(
             bar.update(report.seen - bar.n)
         bar.update(report.seen - bar.n)
     report.notes = _notes(source, report, shard)
-    if source.rate and "replaced" in outputs and shard[1] == 1:
+    if (
+        source.rate
+        and "replaced" in outputs
+        and shard[1] == 1
+        and report.seen > len(report.refused)
+    ):
         write_video(writer.folders["replaced"], writer.folder / "replaced.mp4", source.rate)
     return report
 
@@ -134,7 +139,7 @@ def _notes(source: Frames, report: Report, shard: tuple[int, int]) -> list[str]:
     """What the user should know about the source."""
     notes = []
     if source.skipped:
-        notes.append(f"{source.skipped} files that are no pictures were left out")
+        notes.append(f"files that are no pictures, left out: {source.skipped}")
     if source.rate and report.seen < source.count and shard[1] == 1:
         notes.append(f"the video ends after {report.seen} of the {source.count} frames it promises")
     return notes
