@@ -25,9 +25,11 @@ from eva_helpers.data.loaders import (
 )
 from eva_helpers.data.pasting import paste
 from eva_helpers.data.placement import place_grounded
+from eva_helpers.data.sharing import batches_from, divided
 
 __all__ = [
     "MAPS", "PLACEMENTS", "QUADRANTS", "Alternate", "CaptureDifferences", "CompositeDataset",
-    "EpochSampler", "PairDataset", "channel_statistics", "data_settings", "fixed_sample",
-    "make_loader", "paste", "place_grounded", "quadrant", "set_epoch", "to_tensors",
+    "EpochSampler", "PairDataset", "batches_from", "channel_statistics", "data_settings",
+    "divided", "fixed_sample", "make_loader", "paste", "place_grounded", "quadrant", "set_epoch",
+    "to_tensors",
 ]  # fmt: skip

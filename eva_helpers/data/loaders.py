@@ -101,10 +101,11 @@ def make_loader(
     """A DataLoader; `samples` random items make an epoch (None: all), as in `EpochSampler`.
 
     `workers` None starts one process per core where a GPU trains, and none where the training
-    itself needs the cores.
+    itself needs the cores. Several training processes of one machine share its cores.
     """
     if workers is None:
-        workers = (os.cpu_count() or 0) if torch.cuda.is_available() else 0
+        cores = (os.cpu_count() or 0) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        workers = cores if torch.cuda.is_available() else 0
     sampler = None
     if samples or shuffle:
         sampler = EpochSampler(len(cast(Sized, dataset)), samples, seed)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from eva_helpers.evaluation.scoring import Batch
+from eva_helpers.training.processes import any_of
 
 STEPS = 4  # are measured at least, after as many that are slower
 
@@ -11,7 +12,10 @@ STEPS = 4  # are measured at least, after as many that are slower
 def step_speed(
     batches: Iterable[Batch], step: Callable[[Batch], object], seconds: float
 ) -> tuple[float, float]:
-    """Seconds a step and samples a second, loading included, measured for about `seconds`."""
+    """Seconds a step and samples a second, loading included, measured for about `seconds`.
+
+    Of several processes, all measure until one has measured enough; samples are those of one.
+    """
     start = time.perf_counter()
     ends = [start]
     counts = []
@@ -19,7 +23,7 @@ def step_speed(
         step(batch)
         ends.append(time.perf_counter())
         counts.append(len(batch["image"]))
-        if len(counts) >= 2 * STEPS and ends[-1] - start > seconds:
+        if any_of(len(counts) >= 2 * STEPS and ends[-1] - start > seconds):
             break
     first = len(counts) // 2  # from here on, caches are filled
     spent = ends[-1] - ends[first]

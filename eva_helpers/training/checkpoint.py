@@ -19,6 +19,7 @@ STATE = "state"
 PREVIOUS = "state.previous"
 SUMS = "sha256.json"
 Contents = dict[str, bytes]  # file name -> its data
+RandomState = dict[str, Any]
 
 
 def write_state(folder: Path, contents: Contents) -> None:
@@ -111,29 +112,42 @@ def _verified(state: Path) -> Contents:
     return contents
 
 
-def packed(parts: dict[str, Any], loader: Any) -> bytes:
-    """The states of `parts` (networks, optimiser ...), of a loader and of all random generators."""
-    states = {name: part.state_dict() for name, part in parts.items()}
+def random_state(loader: Any) -> RandomState:
+    """The state of all random generators, and of those of a loader."""
     numpy: Any = np.random.get_state(legacy=False)
     numpy["state"]["key"] = numpy["state"]["key"].tolist()
-    states["random"] = {
+    return {
         "python": random.getstate(),
         "numpy": numpy,
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "loader": [generator.get_state() for generator in _generators(loader)],
     }
+
+
+def packed(parts: dict[str, Any], loader: Any, begun: RandomState | None = None) -> bytes:
+    """The states of `parts` (networks, optimiser ...), of a loader and of all random generators.
+
+    `begun` is the `random_state` at the beginning of the epoch, where one is being trained.
+    """
+    states = {name: part.state_dict() for name, part in parts.items()}
+    states |= {"random": random_state(loader), "begun": begun}
     file = io.BytesIO()
     torch.save(states, file)
     return file.getvalue()
 
 
-def unpack(data: bytes, parts: dict[str, Any], loader: Any) -> None:
-    """The inverse of `packed`; generators of GPUs are set where there are as many GPUs."""
+def unpack(data: bytes, parts: dict[str, Any], loader: Any) -> RandomState | None:
+    """The inverse of `packed`; returns `begun`."""
     states = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     for name in parts.keys() & states.keys():
         parts[name].load_state_dict(states[name])
-    state = states["random"]
+    set_random_state(states["random"], loader)
+    return states.get("begun")
+
+
+def set_random_state(state: RandomState, loader: Any) -> None:
+    """The inverse of `random_state`; generators of GPUs are set where there are as many GPUs."""
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"])

@@ -12,7 +12,8 @@ class TrainingConfig:
     are evaluated and kept; 1 / (1 - ema) should be few of all steps. `balance` is one of
     `losses.BALANCES`. `seed` is recorded, not applied: seed torch before building the network.
     `minutes` limits the training to as many of the epochs as this machine trains and validates in
-    that time: at least one, of fewer steps if need be (0: no limit).
+    that time: at least one, of fewer steps if need be (0: no limit). `save_minutes` is the time
+    after which the state is saved within an epoch, too (0: only after epochs).
     """
 
     epochs: int = 10
@@ -23,11 +24,17 @@ class TrainingConfig:
     balance: str = "fixed"
     seed: int = 0
     minutes: float = 0.0
+    save_minutes: float = 5.0
 
 
 def all_settings(config: TrainingConfig, **groups: dict[str, Any]) -> dict[str, Any]:
-    """The fields of `config`, and those of nested `groups` with their names joined by blanks."""
-    return asdict(config) | _flat(groups, "")
+    """What decides the result: the fields of `config`, and those of nested `groups`.
+
+    Names of nested groups are joined by blanks.
+    """
+    values = asdict(config)
+    del values["save_minutes"]
+    return values | _flat(groups, "")
 
 
 def _flat(settings: dict[str, Any], prefix: str) -> dict[str, Any]:

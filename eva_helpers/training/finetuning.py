@@ -28,7 +28,6 @@ from eva_helpers.evaluation import correlation, evaluate, summary
 from eva_helpers.evaluation.baselines import calibrated_subtraction
 from eva_helpers.evaluation.scoring import Batch, Method
 from eva_helpers.files import InputError, make_folder, same_settings, write_json
-from eva_helpers.losses import raw_terms
 from eva_helpers.model import (
     MaskDepthNet,
     inference,
@@ -72,7 +71,7 @@ class FinetuningTrainer(Trainer):
     """Trains with `ssi` in place of the other terms of depth where labels have no scale."""
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        terms = raw_terms(*self.predict(batch), batch)
+        terms = self.terms(batch)
         weights = self.weights
         if MARK in batch:
             weights = replace(weights, ssim=0.0, edge=0.0, l1=0.0, ssi=1.0)

@@ -9,6 +9,7 @@ from eva_helpers import __version__, files
 from eva_helpers.training.checkpoint import STATE, Contents, read_state, write_state
 
 PROGRESS = "progress.json"
+BEST = "best.safetensors"
 REMEDY = "resume with the same settings, or choose another folder"
 
 
@@ -47,10 +48,14 @@ class RunFolder:
         files.write_json(self.path / "config.json", values)
 
     def save(self, progress: dict[str, Any], training: bytes, best: bytes, last: bytes) -> None:
-        """Write the state, then history and weights; `progress` holds the `history`."""
+        """Write the state, then history and weights; `progress` holds the `history`.
+
+        `best` is empty before the first epoch has ended.
+        """
         values = self.settings | {"plan": self.plan, "version": __version__} | progress
         text = json.dumps(values, indent=1, allow_nan=False)
-        contents = {PROGRESS: text.encode(), "training.pt": training, "best.safetensors": best}
+        contents = {PROGRESS: text.encode(), "training.pt": training}
+        contents |= {BEST: best} if best else {}
         write_state(self.path, contents)
         self.publish(contents, last)
 
@@ -59,5 +64,6 @@ class RunFolder:
         history = json.loads(contents[PROGRESS])["history"]
         lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in history)
         outputs = {"history.jsonl": lines.encode(), "last.safetensors": last}
-        for name, data in (outputs | {"best.safetensors": contents["best.safetensors"]}).items():
+        outputs |= {BEST: contents[BEST]} if BEST in contents else {}
+        for name, data in outputs.items():
             files.write_whole(self.path / name, data)

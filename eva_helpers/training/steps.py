@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DataLoaderConfiguration
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -15,6 +15,7 @@ from eva_helpers.hardware import precision
 from eva_helpers.losses import Balance, LossWeights, raw_terms
 from eva_helpers.model import MaskDepthNet
 from eva_helpers.training.config import TrainingConfig
+from eva_helpers.training.processes import average_gradients, first_of, over_batch, together
 
 
 class NotFinite(Exception):  # noqa: N818 - the training goes on
@@ -33,10 +34,14 @@ class Steps:
         self.config = config
         self.weights = weights
         self.on_loss: Callable[[Tensor, dict[str, Tensor]], None] | None = None
-        self.accelerator = Accelerator(mixed_precision=precision())
+        # the schedule counts whole batches, of which every process has a share
+        divided = DataLoaderConfiguration(split_batches=True)
+        self.accelerator = Accelerator(mixed_precision=precision(), dataloader_config=divided)
         self.balance = Balance(config.balance).to(self.accelerator.device)
-        net = net.to(memory_format=torch.channels_last)
-        self.net, self.optimizer = self.accelerator.prepare(net, self.make_optimizer(net))
+        net = together(net).to(memory_format=torch.channels_last)
+        # not for evaluation: without DistributedDataParallel, see `average_gradients`
+        self.net = self.accelerator.prepare_model(net, evaluation_mode=True)
+        self.optimizer = self.accelerator.prepare_optimizer(self.make_optimizer(net))
         self.start_schedule(steps)
         # without Accelerate's autocast, which `predict` and `inference` set themselves
         bare = self.accelerator.unwrap_model(self.net, keep_fp32_wrapper=False)
@@ -67,9 +72,13 @@ class Steps:
             mask_logits, depth = self.net(batch["background"], batch["image"])
         return mask_logits.float(), depth.float()
 
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """The raw terms, of the whole batch, of which `batch` is this process's share."""
+        return over_batch(raw_terms(*self.predict(batch), batch), batch)
+
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss to minimise, and the raw terms."""
-        terms = raw_terms(*self.predict(batch), batch)
+        terms = self.terms(batch)
         return self.balance(terms, self.weights), terms
 
     def step(self, batch: Batch) -> dict[str, float]:
@@ -77,7 +86,7 @@ class Steps:
 
         Raises NotFinite before it changes any weight.
         """
-        if bad := not_finite(batch):
+        if bad := first_of(not_finite(batch)):
             raise NotFinite(bad)
         loss, terms = self.losses({k: v.to(self.accelerator.device) for k, v in batch.items()})
         if self.on_loss:
@@ -86,10 +95,12 @@ class Steps:
         if not math.isfinite(values["loss"]):
             bad = ", ".join(name for name, value in values.items() if not math.isfinite(value))
             raise NotFinite(f"not finite: {bad}")
-        if not loss.requires_grad:  # depth alone is trained, and no sample has a label
-            return values
         self.optimizer.zero_grad()
-        self.accelerator.backward(loss)
+        if loss.requires_grad:
+            self.accelerator.backward(loss)
+        average_gradients(self.net.parameters())
+        if all(each.grad is None for each in self.net.parameters()):
+            return values  # depth alone is trained, and no sample has a label
         norm = self.accelerator.clip_grad_norm_(self.net.parameters(), self.config.clip)
         if not (norm.isfinite() or self.accelerator.scaler):  # which expects it
             raise NotFinite("not finite: the gradient")

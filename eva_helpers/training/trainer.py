@@ -1,29 +1,29 @@
 """The training loop on Accelerate: weighted loss, one-cycle schedule, averaged weights, resume."""
 
-import json
-import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 
 from torch.utils.data import DataLoader
 
-from eva_helpers.data import Alternate, data_settings, set_epoch
+from eva_helpers.data import Alternate, data_settings, divided
 from eva_helpers.evaluation import evaluate, summary
 from eva_helpers.evaluation.scoring import Batch
 from eva_helpers.files import InputError
 from eva_helpers.hardware import keep_freed_memory
 from eva_helpers.losses import LossWeights
-from eva_helpers.model import MaskDepthNet, inference, weights_file
+from eva_helpers.model import MaskDepthNet, inference
 from eva_helpers.training.budget import affordable, step_speed
-from eva_helpers.training.checkpoint import Contents, packed, unpack
+from eva_helpers.training.checkpoint import packed, unpack
 from eva_helpers.training.config import TrainingConfig, all_settings
 from eva_helpers.training.folder import RunFolder
-from eva_helpers.training.history import Row, epoch_line, mean_terms, scores
-from eva_helpers.training.steps import NotFinite, Steps
+from eva_helpers.training.history import Row, epoch_line, scores
+from eva_helpers.training.processes import count, joined, on_main, same_buffers, state
+from eva_helpers.training.resuming import Resumable
+from eva_helpers.training.steps import NotFinite
+from eva_helpers.training.threads import threads_of_this_process
 
 OnStep = Callable[[int, dict[str, float]], None] | None
 IN_A_ROW = 3  # skipped steps end the training
@@ -31,17 +31,22 @@ MEASURED = 0.05  # share of a limited time in which the speed is measured
 SAFE = 0.9  # share of a limited time that is planned
 
 
-class Trainer(Steps):
+class Trainer(Resumable):
     """Trains a MaskDepthNet; `weights` may be replaced at any time, for the next step on.
 
     After every epoch it reports a line, adds a row to `history.jsonl` in `folder`, and saves the
     averaged weights as `last.safetensors`, those with the best score as `best.safetensors`, and
     everything needed to resume in `state/`. The score is the validation mask IoU minus depth
     RMSE / std, without what `weights` at the start do not train, and without what has no labels.
+    Every few minutes the state is saved within the epoch, too.
+
+    Under `torchrun` or `accelerate launch`, every process trains on its share of each batch, and
+    the main process writes and reports.
 
     Raises:
         InputError: `folder` cannot be written; it holds a training and `resume` is False; or one
-            with other settings of network, losses, data or training, or with damaged files.
+            with other settings of network, losses, data or training, or with damaged files; or
+            batches cannot be divided equally among the processes.
     """
 
     def __init__(
@@ -59,14 +64,7 @@ class Trainer(Steps):
     ) -> None:
         config = config or TrainingConfig()
         weights = weights or LossWeights()
-        self.train_loader = train
-        self.validation = validation
         self.z_near = z_near
-        self.say = say
-        self.history: list[Row] = []
-        self.epoch = 0
-        self.best = -math.inf
-        self._best_weights = b""  # their file
         self._skipped = 0
         settings = all_settings(
             config,
@@ -76,13 +74,13 @@ class Trainer(Steps):
             data=data_settings(train),
             validation=data_settings(validation),
         )
-        self.run = RunFolder(Path(folder), settings, resume, say)
-        self.folder = self.run.path
-        epochs, steps = self.run.plan or (config.epochs, len(train))
-        super().__init__(net, config, weights, epochs * steps)
+        share = (state().process_index, count())
+        train = divided(train, *share)
+        self.validation = divided(validation, *share, everyone=False)
+        run = on_main(lambda: RunFolder(Path(folder), settings, resume, say))
+        super().__init__(net, train, run, config, weights, (config.epochs, len(train)), say)
         self.tasks = self.balance.tasks(weights)
-        if self.run.state:
-            self._resume(self.run.state)
+        self.threads = threads_of_this_process(self.accelerator.device, share[1])
 
     @property
     def epochs(self) -> int:
@@ -95,29 +93,41 @@ class Trainer(Steps):
         return self.run.plan[1] if self.run.plan else len(self.train_loader)
 
     def run_epoch(self, on_step: OnStep = None) -> Row:
-        """Train on all batches, validate, save; returns the epoch's row of the history."""
-        set_epoch(self.train_loader, self.epoch)
+        """Train on all batches that are left of the epoch, validate, save; returns its row."""
         self.net.train()
-        seen = 0
-        steps = []
+        done = self.progress
         start = time.perf_counter()
-        for number, batch in enumerate(islice(self.train_loader, self.steps)):
-            try:
-                steps.append(self.step(batch))
-            except NotFinite as problem:
-                self._skip(f"epoch {self.epoch + 1}, step {number + 1}: {problem}")
+        for batch in self.batches(self.steps):
+            self.threads.next_step()
+            terms = self._checked_step(batch)
+            now = time.perf_counter()
+            done.seconds += now - start
+            start = now
+            if terms is None:
                 continue
-            self._skipped = 0
-            seen += len(batch["image"])
             if on_step:
-                on_step(self.epoch * self.steps + number, steps[-1])
-        seconds = time.perf_counter() - start
-        row: Row = {"epoch": self.epoch + 1} | mean_terms(steps, self.tasks)
+                on_step(self.epoch * self.steps + done.steps - 1, terms)
+            self.save_in_time()
+        row: Row = {"epoch": self.epoch + 1} | done.row(self.tasks)
         row |= scores(self._validate(), self.tasks)
-        row |= {"samples_per_second": seen / seconds, "seconds": seconds}
+        row |= {"threads": self.threads.used} if self.threads.most > 1 else {}
         row["weights"] = asdict(self.weights)
-        self._save(row)
+        self.end_epoch(row)
+        self.say(epoch_line(row, self.epochs))
         return row
+
+    def _checked_step(self, batch: Batch) -> dict[str, float] | None:
+        """A step, counted; None if it is skipped."""
+        self.progress.steps += 1
+        try:
+            terms = self.step(batch)
+        except NotFinite as problem:
+            self._skip(f"epoch {self.epoch + 1}, step {self.progress.steps}: {problem}")
+            return None
+        self._skipped = 0
+        self.progress.add(terms)
+        self.progress.samples += len(batch["image"]) * count()
+        return terms
 
     def _skip(self, problem: str) -> None:
         """Report a step that was skipped; the third in a row ends the training."""
@@ -132,17 +142,21 @@ class Trainer(Steps):
         )
 
     def _validate(self) -> dict[str, float]:
+        same_buffers(self.averaged_net)
         method = inference(self.averaged_net, self.accelerator.device)
-        return summary(evaluate(method, self.validation, self.z_near))
+        return summary(joined(evaluate(method, self.validation, self.z_near)))
 
     def fit(self, on_step: OnStep = None) -> list[Row]:
         """Train the remaining epochs; returns the history (one dict per epoch)."""
         if self.accelerator.device.type == "cpu":
             keep_freed_memory()
-        if self.config.minutes and not (self.epoch or self.run.plan):
+        if self.config.minutes and not (self.epoch or self.progress.steps or self.run.plan):
             self._fit_to_time()
-        while self.epoch < self.epochs:
-            self.run_epoch(on_step)
+        try:
+            while self.epoch < self.epochs:
+                self.run_epoch(on_step)
+        finally:
+            self.threads.end()
         return self.history
 
     def _fit_to_time(self) -> None:
@@ -157,37 +171,16 @@ class Trainer(Steps):
         end = time.perf_counter()
         unpack(before, self.parts(), self.train_loader)
         left = SAFE * limit - (end - start)
-        self.run.plan = list(affordable(left, step, end - trained, self.epochs, self.steps))
-        self.run.write_config()
+        left_for = (left, step, end - trained, self.epochs, self.steps)
+        self.run.plan = on_main(lambda: list(affordable(*left_for)))
+        on_main(self.run.write_config)
         self.start_schedule(self.epochs * self.steps)
         total = len(self.train_loader)
         steps = "" if self.steps == total else f", {self.steps} of {total} steps,"
         planned = f"trains {self.epochs} of {self.config.epochs} epochs{steps}"
+        speed *= count()
         self.say(f"{planned} in {self.config.minutes:g} minutes: {speed:.0f} samples/s")
 
     def _attempt(self, batch: Batch) -> None:
         with suppress(NotFinite):
             self.step(batch)
-
-    def _save(self, row: Row) -> None:
-        self.history.append(row)
-        self.epoch += 1
-        last = weights_file(self.averaged_net)
-        if row["score"] > self.best:
-            self.best = row["score"]
-            self._best_weights = last
-        progress = {"epoch": self.epoch, "history": self.history, "weights": asdict(self.weights)}
-        training = packed(self.parts(), self.train_loader)
-        self.run.save(progress, training, self._best_weights, last)
-        self.say(epoch_line(row, self.epochs))
-
-    def _resume(self, state: Contents) -> None:
-        progress = json.loads(state["progress.json"])
-        self.epoch = progress["epoch"]
-        self.history = progress["history"]
-        self.best = max(row["score"] for row in self.history)
-        self.weights = LossWeights(**progress["weights"])
-        self._best_weights = state["best.safetensors"]
-        unpack(state["training.pt"], self.parts(), self.train_loader)
-        self.run.publish(state, weights_file(self.averaged_net))
-        self.say(f"resumed after epoch {self.epoch} in {self.folder}")

@@ -1,0 +1,78 @@
+"""How many threads a training on a CPU uses: chosen by the time of its steps.
+
+Threads of OpenMP wait for each other many times in a step. Where another program takes a core, all
+of them wait for the one that was interrupted, and fewer threads are faster.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+
+EVERY = 100  # steps, from one comparison to the next
+TRIED = 3  # steps with each number of threads
+WARM = 10  # steps before the first comparison
+CHOSEN_BY_USER = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Threads:
+    """Uses one thread or all of `most`, whichever has made the faster steps.
+
+    Call `next_step` before each step. Three steps of every hundred are made with each number, in
+    turn, and their medians compared. `most` 1: nothing is changed.
+    """
+
+    def __init__(
+        self,
+        most: int,
+        use: Callable[[int], None] = torch.set_num_threads,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.most = most
+        self.used = most
+        self._use = use
+        self._clock = clock
+        self._steps = EVERY - WARM
+        self._begun = 0.0
+        self._seconds: dict[int, list[float]] = {}
+
+    def next_step(self) -> None:
+        """A step begins now, and the one before ends."""
+        if self.most == 1:
+            return
+        now = self._clock()
+        trial = self._steps % EVERY
+        if 0 < trial <= 2 * TRIED:
+            self._seconds.setdefault(self.used, []).append(now - self._begun)
+        if trial < 2 * TRIED:
+            self._set(1 if trial % 2 else self.most)
+        elif trial == 2 * TRIED and self._seconds:
+            self._set(min(self._seconds, key=lambda count: median(self._seconds[count])))
+            self._seconds.clear()
+        self._steps += 1
+        self._begun = now
+
+    def end(self) -> None:
+        """Use all of them again."""
+        self._set(self.most)
+
+    def _set(self, count: int) -> None:
+        if count != self.used:
+            self._use(count)
+        self.used = count
+
+
+def threads_of_this_process(device: torch.device, processes: int) -> Threads:
+    """What may be chosen here: nothing on a GPU, beside other processes, or against the user.
+
+    A user chooses with OMP_NUM_THREADS or `torch.set_num_threads`, which is noticed where it
+    differs from what torch takes itself: all cores, or one thread a core of two.
+    """
+    allowed = getattr(os, "sched_getaffinity", None)
+    cores = len(allowed(0)) if allowed else os.cpu_count() or 1
+    now = torch.get_num_threads()
+    chosen = any(name in os.environ for name in CHOSEN_BY_USER)
+    free = device.type == "cpu" and processes == 1 and not chosen and now in (cores, cores // 2)
+    return Threads(now if free else 1)
