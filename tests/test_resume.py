@@ -4,12 +4,13 @@ import itertools
 import json
 import os
 import shutil
+from contextlib import suppress
 
 import pytest
 import torch
 from conftest import TINY
 from test_training import make
-from torch.utils.data import BatchSampler, DataLoader
+from torch.utils.data import BatchSampler, DataLoader, Subset
 
 from eva_helpers import training
 from eva_helpers.data import CompositeDataset, EpochSampler, data_settings, make_loader, set_epoch
@@ -18,6 +19,9 @@ from eva_helpers.losses import LossWeights
 from eva_helpers.model import MaskDepthNet
 
 WEIGHTS = ("last.safetensors", "best.safetensors")
+ALWAYS = 1e-9  # minutes
+NEVER = -1
+CLOCK = {"samples_per_second": 0, "seconds": 0}
 FILES = ("training.pt", "progress.json", "best.safetensors", "sha256.json")
 DAMAGES = {
     "truncated": lambda path, other: path.write_bytes(path.read_bytes()[:-9]),
@@ -40,6 +44,17 @@ def flipped(data):
 
 def small(tiny, folder, **options):
     return make(tiny, folder, **{"epochs": 3, "samples": 16} | options)
+
+
+def killed_after(step):
+    """A callback that ends the training after a step, before it is saved."""
+
+    def on_step(number, terms):
+        torch.rand(5)  # as a step that draws random numbers
+        if number == step:
+            raise Killed
+
+    return on_step
 
 
 def weights_of(folder):
@@ -90,7 +105,8 @@ def test_every_epoch_has_its_own_samples(tiny, tmp_path, whole):
 @pytest.mark.parametrize("generator", [False, True])
 def test_a_shuffling_loader_of_torch_resumes_too(tiny, tmp_path, generator):
     pairs = CompositeDataset(tiny, size=32, positions=1)
-    config = training.TrainingConfig(epochs=2)
+    config = training.TrainingConfig(epochs=2, save_minutes=ALWAYS)
+    pairs = Subset(pairs, range(18))
 
     def trainer(folder):
         torch.manual_seed(1)
@@ -101,10 +117,50 @@ def test_a_shuffling_loader_of_torch_resumes_too(tiny, tmp_path, generator):
         net = MaskDepthNet(TINY)
         return training.Trainer(net, loader, held_out, tmp_path / folder, config, **options)
 
-    trainer("whole").fit()
-    for _ in range(2):
-        trainer("parts").run_epoch()
-    assert weights_of(tmp_path / "whole") == weights_of(tmp_path / "parts")
+    trainer("whole").fit(killed_after(NEVER))
+    for step in range(6):
+        with suppress(Killed):
+            trainer("parts").fit(killed_after(step))
+    trainer("parts").fit(killed_after(NEVER))
+    same = weights_of(tmp_path / "whole") == weights_of(tmp_path / "parts")
+    assert same  # pytest would compare the bytes for minutes
+
+
+@pytest.mark.parametrize("step", range(1, 6))
+def test_killed_within_an_epoch(tiny, tmp_path, whole, step):
+    """Saved after each step, it goes on with the next, and ends with the same row of history."""
+    run = tmp_path / "run"
+    lines = []
+    with pytest.raises(Killed):
+        small(tiny, run, save_minutes=ALWAYS).fit(killed_after(step))
+    again = small(tiny, run, save_minutes=0.0, resume=True, say=lines.append)
+    assert (again.epoch, again.progress.steps) == divmod(step, 2)
+    assert ("step 1 of the next" in lines[0]) == (step % 2 == 1)
+    assert len((again.folder / "last.safetensors").read_bytes()) > 0
+    seen = []
+    again.fit(lambda number, terms: seen.append(number))
+    assert seen == list(range(step, 6))
+    same = weights_of(run) == weights_of(whole / "all")
+    assert same
+    rows = [
+        [json.loads(line) | CLOCK for line in (folder / "history.jsonl").open(encoding="utf-8")]
+        for folder in (run, whole / "all")
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_the_state_is_saved_by_time(tiny, tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(training.resuming.time, "monotonic", lambda: now[0])
+    trainer = small(tiny, tmp_path / "run", epochs=1, samples=64, save_minutes=5.0)
+    saved = []
+    trainer.run.save = lambda progress, *files: saved.append(progress["running"]["steps"])
+
+    def two_minutes(number, terms):
+        now[0] += 120
+
+    trainer.fit(two_minutes)
+    assert saved == [3, 6, 0], "every third step, and the end"
 
 
 def killed_at(monkeypatch, count):

@@ -27,6 +27,7 @@ def make(
     catalogue=None,
     minutes=0.0,
     lr=3e-3,
+    save_minutes=5.0,
     **options,
 ):
     catalogue = catalogue or tiny
@@ -34,7 +35,8 @@ def make(
     train = make_loader(pairs, batch, samples=samples, seed=seed)
     held_out = CompositeDataset(catalogue, "validation", "validation", size=32)
     validation = make_loader(fixed_sample(held_out, 8), 8)
-    config = training.TrainingConfig(epochs=epochs, balance=balance, minutes=minutes, lr=lr)
+    times = {"minutes": minutes, "save_minutes": save_minutes}
+    config = training.TrainingConfig(epochs=epochs, balance=balance, lr=lr, **times)
     options = {"z_near": tiny.z_near, "say": lambda line: None} | options
     torch.manual_seed(0)
     net = MaskDepthNet(replace(TINY, **(model or {})))

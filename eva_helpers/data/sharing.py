@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset, Sampler
@@ -36,8 +36,10 @@ class BatchShare(Sampler[list[int]]):
         return len(self.batch_sampler)
 
     def __iter__(self) -> Iterator[list[int]]:
-        batches = _without(iter(self.batch_sampler), self.start)  # at once: it may draw an order
+        batches = _without(iter(self.batch_sampler), self.start)
         self.start = 0
+        # At once, wherever it starts: a sampler may draw its order when it is asked for a batch.
+        batches = chain(list(islice(batches, 1)), batches)
         return (share for batch in batches if (share := self._share(batch)))
 
     def _share(self, batch: list[int]) -> list[int]:
