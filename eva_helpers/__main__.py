@@ -9,6 +9,7 @@ COMMANDS = {
     "dataset": ("eva_helpers.storage.cli", "write composites as files, pack or summarise them"),
     "photos": ("eva_helpers.catalogue.cli", "build a catalogue from real photographs"),
     "worlds": ("eva_helpers.worlds.files", "render rooms, yards, streets and gardens"),
+    "train": ("eva_helpers.training.command", "train a network as notebook 04 does"),
     "finetune": ("eva_helpers.training.cli", "train a network further on your own photos"),
     "evaluate": ("eva_helpers.evaluation.cli", "score a network on the test split"),
 }

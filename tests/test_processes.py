@@ -15,7 +15,7 @@ from eva_helpers.data import Alternate, batches_from, divided, make_loader, set_
 from eva_helpers.files import InputError, read_json
 
 HERE = Path(__file__).parent
-LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node"]
 
 
 def rows(folder):
@@ -23,26 +23,31 @@ def rows(folder):
     return [json.loads(line) for line in lines]
 
 
-@pytest.fixture(scope="module")
-def two(tiny, tmp_path_factory):
-    """Folders of trainings by two processes, and what each of them noted."""
-    out = tmp_path_factory.mktemp("two")
+def trained(tiny, out, processes):
+    """The folder `out` with trainings by so many processes, and what each of them noted."""
     where = {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)]), "OMP_NUM_THREADS": "1"}
-    command = [*LAUNCH, "--master-port", "29517", HERE / "two_processes.py", tiny.folder, out]
+    where |= {"ACCELERATE_USE_CPU": "true"}  # also where there is a GPU
+    launch = [*LAUNCH, str(processes), "--master-port", "29517", HERE / "two_processes.py"]
     done = subprocess.run(
-        command, env=os.environ | where, capture_output=True, text=True, timeout=300, check=False
+        [*launch, tiny.folder, out],
+        env=os.environ | where,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return out
 
 
 @pytest.fixture(scope="module")
+def two(tiny, tmp_path_factory):
+    return trained(tiny, tmp_path_factory.mktemp("two"), 2)
+
+
+@pytest.fixture(scope="module")
 def one(tiny, tmp_path_factory):
-    """Folders of the same trainings by this process alone."""
-    out = tmp_path_factory.mktemp("one")
-    for kind in two_processes.KINDS:
-        two_processes.trainer(tiny, out / kind, kind).fit()
-    return out
+    return trained(tiny, tmp_path_factory.mktemp("one"), 1)
 
 
 def difference(one, two):

@@ -15,7 +15,7 @@ from eva_helpers.data import CompositeDataset, divided, fixed_sample, make_loade
 from eva_helpers.files import InputError, write_json
 from eva_helpers.model import MaskDepthNet
 from eva_helpers.model.sized import norms
-from eva_helpers.training.processes import state
+from eva_helpers.training.processes import count, state
 
 EPOCHS = 2
 KINDS = ("fixed", "geometric", "uncertainty", "batch norm")  # balances, and other layers
@@ -84,7 +84,7 @@ def main(catalogue, out):
     for kind in KINDS:
         made = trainer(catalogue, out / kind, kind, say=lines.append)
         made.fit()
-    train = divided(loaders(catalogue)[0], own, 2)
+    train = divided(loaders(catalogue)[0], own, count())
     seen = [batch["image"].sum((1, 2, 3)) for batch in train]
     trainer(catalogue, out / "halves", "batch norm").run_epoch()
     trainer(catalogue, out / "halves", "batch norm", resume=True).fit()

@@ -92,6 +92,11 @@ class Trainer(Resumable):
         """How many steps an epoch has."""
         return self.run.plan[1] if self.run.plan else len(self.train_loader)
 
+    @property
+    def done(self) -> int:
+        """How many steps are done, in all epochs."""
+        return self.epoch * self.steps + self.progress.steps
+
     def run_epoch(self, on_step: OnStep = None) -> Row:
         """Train on all batches that are left of the epoch, validate, save; returns its row."""
         self.net.train()
@@ -106,7 +111,7 @@ class Trainer(Resumable):
             if terms is None:
                 continue
             if on_step:
-                on_step(self.epoch * self.steps + done.steps - 1, terms)
+                on_step(self.done - 1, terms)
             self.save_in_time()
         row: Row = {"epoch": self.epoch + 1} | done.row(self.tasks)
         row |= scores(self._validate(), self.tasks)
