@@ -36,6 +36,7 @@ COLAB |= {"torch": "2.11.0", "torchvision": "0.26.0"}
 ROOMS = [
     "files",
     "paths",
+    "shards",
     "images",
     "hardware",
     "catalogue",

@@ -16,6 +16,7 @@ from PIL import Image
 from eva_helpers import paths
 from eva_helpers.data import CompositeDataset, to_tensors
 from eva_helpers.files import InputError
+from eva_helpers.storage import cli
 from eva_helpers.storage.folders import FolderDataset
 from eva_helpers.storage.writing import write_composites
 
@@ -79,6 +80,36 @@ def test_processes_do_not_change_the_files(composites, tmp_path):
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert sum(done) == 60
     assert torch.equal(torch.get_rng_state(), state), "nobody else's random numbers change"
+
+
+def test_shards_write_what_one_call_writes(composites, tmp_path):
+    """At the same time: no shard removes what another is writing, and the last call counts."""
+    for number in (2, 0, 1):
+        assert write_composites(composites, tmp_path / "parts", shard=(number, 3)) is None
+        other = tmp_path / "parts/fg_bg/another.jpg.1.partial"
+        other.write_bytes(b"half")
+    assert not (tmp_path / "parts/manifest.csv").exists()
+    done = len(contents(tmp_path / "parts"))
+    write_composites(composites, tmp_path / "parts")
+    assert len(contents(tmp_path / "parts")) == done, "the manifest, instead of the leftover"
+    write_composites(composites, tmp_path / "whole")
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_the_command_writes_a_part(tiny, tmp_path, capsys, monkeypatch):
+    command = ["write", str(tmp_path / "out"), "--catalogue", str(tiny.folder), "--size", "48"]
+    command += ["--positions", "1", "--workers", "1"]
+    assert cli.main([*command, "--shard", "1/2"]) == 0
+    assert "part 1 of 2 is written" in capsys.readouterr().out
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert cli.main(command) == 0 and not (tmp_path / "out/manifest.csv").exists()
+    assert len([*(tmp_path / "out/fg_bg").iterdir()]) == 6 * 6 * 2
+    assert cli.main([*command, "--shard", "1/1"]) == 0
+    assert len(rows_of(tmp_path / "out/manifest.csv")) == 6 * 6 * 2
+    for text in ("0/2", "3/2", "half", "1"):
+        with pytest.raises(SystemExit):
+            cli.main([*command, "--shard", text])
 
 
 def test_a_part_is_drawn_from_everything(composites, tmp_path):

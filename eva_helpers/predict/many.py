@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from accelerate import PartialState
 from tqdm import tqdm
 
 from eva_helpers.files import InputError, same_settings, writable_folder, write_json
@@ -20,6 +19,7 @@ from eva_helpers.predict.frames import Frames, frames
 from eva_helpers.predict.outputs import Average, Checks, Listing, Writer, write_video
 from eva_helpers.predict.parallel import Workers, in_order
 from eva_helpers.predict.predictor import Photo
+from eva_helpers.shards import own_shard
 
 
 @dataclass
@@ -72,7 +72,7 @@ def predict_many(
             something cannot be written. An unusable image is refused in the report instead.
     """
     source = frames(str(images))
-    shard = shard or _own_shard()
+    shard = shard or own_shard()
     _check_options(outputs, replacement, smooth, shard, source)
     work = Workers(_prepared(background), weights, resize, align)
     scenery = None if replacement is None else read_rgb(replacement)
@@ -166,14 +166,6 @@ def _part(count: int, shard: tuple[int, int]) -> tuple[int, int]:
     number, shards = shard
     last = 2**62 if number == shards - 1 else (number + 1) * count // shards
     return number * count // shards, last
-
-
-def _own_shard() -> tuple[int, int]:
-    """Number of this process, and how many there are."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return 0, 1
-    state = PartialState(cpu=True)
-    return state.process_index, state.num_processes
 
 
 def _list_name(shard: tuple[int, int]) -> str:

@@ -13,6 +13,7 @@ from eva_helpers.catalogue import SPLITS, load_catalogue
 from eva_helpers.data import PLACEMENTS, CompositeDataset, channel_statistics
 from eva_helpers.files import InputError, command_line, writable_folder
 from eva_helpers.paths import PARK
+from eva_helpers.shards import own_shard, shard
 from eva_helpers.storage.folders import FolderDataset
 from eva_helpers.storage.packing import pack
 from eva_helpers.storage.writing import write_composites
@@ -44,6 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     write.add_argument("--placement", choices=PLACEMENTS, default="mixed")
     write.add_argument("--seed", type=int, default=0)
     write.add_argument("--jpeg", action="store_true", help="masks and depths as JPEG too")
+    part = "part I/N of the files, for several machines; the command without it ends the work"
+    write.add_argument("--shard", type=shard, default=own_shard(), help=part)
     packing = commands.add_parser("pack", help="decode such files into arrays; resumes")
     packing.set_defaults(run=_pack)
     summary = commands.add_parser("statistics", help="mean and standard deviation of such files")
@@ -74,10 +77,12 @@ def _write(given: Namespace) -> None:
         composites = CompositeDataset(catalogue, given.split, given.split, **options)
     except ValueError as error:
         raise InputError(str(error)) from None
-    ways = {"jpeg": given.jpeg, "workers": given.workers}
-    with tqdm(total=given.count or len(composites), unit="composite") as bar:
+    ways = {"jpeg": given.jpeg, "workers": given.workers, "shard": given.shard}
+    number, parts = given.shard
+    total = len(range(number, given.count or len(composites), parts))
+    with tqdm(total=total, unit="composite") as bar:
         path = write_composites(composites, given.folder, given.count, **ways, progress=bar.update)
-    print(path)
+    print(path or f"part {number + 1} of {parts} is written: at the end, repeat without --shard")
 
 
 def _read(given: Namespace) -> FolderDataset:

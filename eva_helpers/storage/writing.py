@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, get_worker_info
 
 from eva_helpers.data import CompositeDataset
 from eva_helpers.files import InputError, make_folder, same_settings, write_json, write_whole
+from eva_helpers.shards import Shard
 from eva_helpers.storage.numbering import FOLDERS, STEMS
 
 BATCH = 25  # tasks that a process does at a time
@@ -38,14 +39,19 @@ def write_composites(
     *,
     jpeg: bool = False,
     workers: int = 1,
+    shard: Shard = (0, 1),
     progress: Progress = lambda done: None,
-) -> Path:
+) -> Path | None:
     """Write composites as files that `FolderDataset` reads; returns the manifest's path.
 
     All of them, or `count` drawn from the dataset's seed; in the dataset's order. Photos are JPEG
     (quality 95); masks (8 bit) and depths (16 bit, dark where near) are PNG, or with `jpeg` 8-bit
     JPEG, as the original project's. After an interruption, the same call continues: files get their
     names only when they are whole, and those that exist are kept.
+
+    With `shard`, (number, count) from (0, count), only this part of the files is written, and no
+    manifest: all shards may write into one folder at the same time, and a call without `shard`
+    ends the work. Of a shard, None is returned.
 
     Raises:
         InputError: `count` is out of range; the folder holds something else, or composites with
@@ -59,22 +65,25 @@ def write_composites(
             f"--count is {count:,}: this catalogue gives 1 to {total:,} composites; "
             "raise `positions` for more."
         )
-    claim(folder, "settings.json", _settings(composites, count, jpeg))
+    number, parts = shard
+    claim(folder, "settings.json", _settings(composites, count, jpeg), tidy=parts == 1)
     for name in FOLDERS:
         make_folder(folder / name)
-    for number in range(len(composites.scenes)):
-        path = folder / f"{STEMS['background']}_{number + 1}.jpg"
+    for scene in range(number, len(composites.scenes), parts):
+        path = folder / f"{STEMS['background']}_{scene + 1}.jpg"
         if not path.exists():
-            write_whole(path, encode(composites.scene(number).background, ".jpg"))
+            write_whole(path, encode(composites.scene(scene).background, ".jpg"))
     rng = np.random.default_rng(composites.seed)
     items = np.sort(rng.choice(total, count, replace=False, shuffle=False))
     write = partial(_write, composites, folder, items, ".jpg" if jpeg else ".png")
     manifest = io.StringIO()
     table = csv.writer(manifest, lineterminator="\n")
     table.writerow(FILES + ORIGIN)
-    for row in in_order(write, range(count), workers):
+    for row in in_order(write, range(number, count, parts), workers):
         table.writerow(row)
         progress(1)
+    if parts > 1:
+        return None
     return write_whole(folder / "manifest.csv", manifest.getvalue().encode())
 
 
@@ -118,21 +127,25 @@ def encode(picture: np.ndarray, suffix: str) -> bytes:
     return cv2.imencode(suffix, picture, options)[1].tobytes()
 
 
-def claim(folder: Path, record: str, settings: dict) -> None:
-    """Make `folder` with `settings` in its file `record`; or tidy up after a killed call.
+def claim(folder: Path, record: str, settings: dict, tidy: bool = True) -> None:
+    """Make `folder` with `settings` in its file `record`; or `tidy` up after a killed call.
+
+    Without `tidy`, another call may be writing into the folder.
 
     Raises:
         InputError: the folder holds something else, or `record` has other settings.
     """
     remedy = "choose another folder, or the same settings"
+    # listed before the settings are read: another shard writes them first
+    there = {*make_folder(folder).iterdir()}
     if not same_settings(folder / record, settings, remedy):
-        if {*make_folder(folder).iterdir()} - {*folder.glob(f"{record}.*.partial")}:
+        if there - {*folder.glob(f"{record}.*.partial")}:
             raise InputError(
                 f"{folder} is not empty and was not begun by this command: "
                 "choose another folder; nothing is overwritten."
             )
         write_json(folder / record, settings)
-    for leftover in folder.rglob("*.*.partial"):
+    for leftover in folder.rglob("*.*.partial") if tidy else ():
         leftover.unlink()
 
 
