@@ -7,12 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import loading, photos, steps, timing
+from benchmarks import loading, photos, scale, steps, timing
 from benchmarks.original import OriginalDataset, train_step, write_original_folder
 from eva_helpers.data import CompositeDataset
 from eva_helpers.evaluation import OriginalNet
 from eva_helpers.losses import depth_ssim
 from eva_helpers.losses.terms import DEPTH_LOSSES
+from eva_helpers.paths import ROOT
 from eva_helpers.storage import FolderDataset
 
 
@@ -98,3 +99,9 @@ def test_an_optimisation_is_replaced_and_put_back(batch):
 
     assert steps.step_rate(batch, 0.0, ssim=other) > 0
     assert len(calls) == 4 and DEPTH_LOSSES["ssim"] is depth_ssim
+
+
+def test_the_page_has_the_table_that_is_printed():
+    page = (ROOT / "docs/scale.md").read_text(encoding="utf-8")
+    assert f"<!-- scale -->\n{scale.table()}\n<!-- /scale -->" in page
+    assert scale.hours(400, 10) == "40 s" and scale.hours(36_000, 1) == "10 h"
