@@ -24,6 +24,7 @@ from eva_helpers.training.config import TrainingConfig, all_settings
 from eva_helpers.training.folder import RunFolder
 from eva_helpers.training.history import Row, epoch_line, mean_terms, scores
 from eva_helpers.training.steps import NotFinite, Steps
+from eva_helpers.training.tracking import Tracking, check_tracker
 
 OnStep = Callable[[int, dict[str, float]], None] | None
 IN_A_ROW = 3  # skipped steps end the training
@@ -38,10 +39,12 @@ class Trainer(Steps):
     averaged weights as `last.safetensors`, those with the best score as `best.safetensors`, and
     everything needed to resume in `state/`. The score is the validation mask IoU minus depth
     RMSE / std, without what `weights` at the start do not train, and without what has no labels.
+    With `log_with`, the name of a tracker that Accelerate knows, all of it is logged there, too.
 
     Raises:
         InputError: `folder` cannot be written; it holds a training and `resume` is False; or one
-            with other settings of network, losses, data or training, or with damaged files.
+            with other settings of network, losses, data or training, or with damaged files; the
+            tracker is unknown or not installed.
     """
 
     def __init__(
@@ -56,7 +59,9 @@ class Trainer(Steps):
         z_near: float,
         resume: bool = False,
         say: Callable[[str], None] = print,
+        log_with: str = "",
     ) -> None:
+        check_tracker(log_with)
         config = config or TrainingConfig()
         weights = weights or LossWeights()
         self.train_loader = train
@@ -79,7 +84,9 @@ class Trainer(Steps):
         self.run = RunFolder(Path(folder), settings, resume, say)
         self.folder = self.run.path
         epochs, steps = self.run.plan or (config.epochs, len(train))
-        super().__init__(net, config, weights, epochs * steps)
+        tracker = {"log_with": log_with, "folder": self.folder}
+        super().__init__(net, config, weights, epochs * steps, **tracker)
+        self.tracking = Tracking(self.accelerator, settings)
         self.tasks = self.balance.tasks(weights)
         if self.run.state:
             self._resume(self.run.state)
@@ -98,6 +105,8 @@ class Trainer(Steps):
         """Train on all batches, validate, save; returns the epoch's row of the history."""
         set_epoch(self.train_loader, self.epoch)
         self.net.train()
+        done = self.epoch * self.steps
+        self.tracking.start(done)
         seen = 0
         steps = []
         start = time.perf_counter()
@@ -108,14 +117,16 @@ class Trainer(Steps):
                 self._skip(f"epoch {self.epoch + 1}, step {number + 1}: {problem}")
                 continue
             self._skipped = 0
+            self.tracking.step(done + number + 1, steps[-1]["loss"], self.learning_rate)
             seen += len(batch["image"])
             if on_step:
-                on_step(self.epoch * self.steps + number, steps[-1])
+                on_step(done + number, steps[-1])
         seconds = time.perf_counter() - start
         row: Row = {"epoch": self.epoch + 1} | mean_terms(steps, self.tasks)
         row |= scores(self._validate(), self.tasks)
         row |= {"samples_per_second": seen / seconds, "seconds": seconds}
         row["weights"] = asdict(self.weights)
+        self.tracking.epoch(done + self.steps, row, self.learning_rate)
         self._save(row)
         return row
 
@@ -141,8 +152,11 @@ class Trainer(Steps):
             keep_freed_memory()
         if self.config.minutes and not (self.epoch or self.run.plan):
             self._fit_to_time()
-        while self.epoch < self.epochs:
-            self.run_epoch(on_step)
+        try:
+            while self.epoch < self.epochs:
+                self.run_epoch(on_step)
+        finally:
+            self.tracking.finish()
         return self.history
 
     def _fit_to_time(self) -> None:
