@@ -165,6 +165,21 @@ def writable_folder(path: str | os.PathLike) -> Path:
     return folder
 
 
+def shard(text: str) -> tuple[int, int]:
+    """`type` of an argparse option: "2/4" as (1, 4), the second of four parts.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no such text, or there is no such part.
+    """
+    number, _, count = text.partition("/")
+    try:
+        if 1 <= int(number) <= int(count):
+            return int(number) - 1, int(count)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text} is no part: expected 1/N to N/N, such as 1/4.")
+
+
 def output_file(path: str) -> Path:
     """`type` of an argparse option for a file to be written: refused at once, not after the work.
 

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from eva_helpers.files import InputError, command_line
+from eva_helpers.files import InputError, command_line, shard
 from eva_helpers.predict.predictor import Predictor, load_pair, output_files
 
 SHOWN = 3  # images with problems that are named; the list has all
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     many.add_argument("--new-background", help="photo behind the object, for replaced")
     many.add_argument("--smooth", type=float, help="moving average over time: 0 (off) to below 1")
-    many.add_argument("--shard", type=_shard, help="part I/N of the images, for several machines")
+    many.add_argument("--shard", type=shard, help="part I/N of the images, for several machines")
     options = parser.parse_args(arguments)
     os.environ.setdefault("MPLBACKEND", "agg")  # a command line needs no window
     if options.images:
@@ -73,12 +73,3 @@ def _many(options: argparse.Namespace) -> int:
         f"{len(report.refused)} refused: {options.out}"
     )
     return 2 if report.refused else 0
-
-
-def _shard(text: str) -> tuple[int, int]:
-    """ "2/4" as (1, 4): the second of four parts."""
-    number, _, count = text.partition("/")
-    try:
-        return int(number) - 1, int(count)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is no part: expected I/N, such as 1/4.") from None

@@ -5,17 +5,21 @@ import os
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from eva_helpers.catalogue import SPLITS, load_catalogue
 from eva_helpers.data import PLACEMENTS, CompositeDataset, channel_statistics
-from eva_helpers.files import InputError, command_line, writable_folder
+from eva_helpers.files import InputError, command_line, shard, writable_folder
 from eva_helpers.paths import PARK
 from eva_helpers.storage.folders import FolderDataset
 from eva_helpers.storage.packing import pack
+from eva_helpers.storage.sharding import write_shards
 from eva_helpers.storage.writing import write_composites
+
+FORMATS = {"folders": ("jpeg",), "webdataset": ("per_shard", "shard")}  # with options of their own
 
 
 @command_line
@@ -43,7 +47,14 @@ def _parser() -> argparse.ArgumentParser:
     write.add_argument("--positions", type=int, default=20, help=positions)
     write.add_argument("--placement", choices=PLACEMENTS, default="mixed")
     write.add_argument("--seed", type=int, default=0)
-    write.add_argument("--jpeg", action="store_true", help="masks and depths as JPEG too")
+    write.add_argument(
+        "--jpeg", action="store_true", default=None, help="masks and depths as JPEG too"
+    )
+    layouts = "a file for each map (default), or tar files"
+    write.add_argument("--format", choices=FORMATS, default="folders", help=layouts)
+    tars = write.add_argument_group("with --format webdataset")
+    tars.add_argument("--per-shard", type=int, help="samples in a tar file (default: 256 MB)")
+    tars.add_argument("--shard", type=shard, help="part I/N of the tar files, for several machines")
     packing = commands.add_parser("pack", help="decode such files into arrays; resumes")
     packing.set_defaults(run=_pack)
     summary = commands.add_parser("statistics", help="mean and standard deviation of such files")
@@ -67,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _write(given: Namespace) -> None:
+    ways = _ways(given)
     writable_folder(given.folder)
     catalogue = load_catalogue(given.catalogue)
     options = {name: getattr(given, name) for name in ("size", "positions", "placement", "seed")}
@@ -74,10 +86,22 @@ def _write(given: Namespace) -> None:
         composites = CompositeDataset(catalogue, given.split, given.split, **options)
     except ValueError as error:
         raise InputError(str(error)) from None
-    ways = {"jpeg": given.jpeg, "workers": given.workers}
-    with tqdm(total=given.count or len(composites), unit="composite") as bar:
-        path = write_composites(composites, given.folder, given.count, **ways, progress=bar.update)
-    print(path)
+    write = write_shards if given.format == "webdataset" else write_composites
+    total = None if given.shard else given.count or len(composites)
+    with tqdm(total=total, unit="composite") as bar:
+        ways |= {"workers": given.workers, "progress": bar.update}
+        written = write(composites, given.folder, given.count, **ways)
+    print(*written if isinstance(written, list) else [written], sep="\n")
+
+
+def _ways(given: Namespace) -> dict[str, Any]:
+    """The options of the format that were given. Raises InputError: one of another format was."""
+    names = {name for names in FORMATS.values() for name in names}
+    ways = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
+    for name in ways.keys() - {*FORMATS[given.format]}:
+        option = f"--{name.replace('_', '-')}"
+        raise InputError(f"{option} is not for --format {given.format}: leave it out.")
+    return ways
 
 
 def _read(given: Namespace) -> FolderDataset:

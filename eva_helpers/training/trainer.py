@@ -84,8 +84,8 @@ class Trainer(Steps):
         self.run = RunFolder(Path(folder), settings, resume, say)
         self.folder = self.run.path
         epochs, steps = self.run.plan or (config.epochs, len(train))
-        tracker = {"log_with": log_with, "folder": self.folder}
-        super().__init__(net, config, weights, epochs * steps, **tracker)
+        total = epochs * steps
+        super().__init__(net, config, weights, total, log_with=log_with, folder=self.folder)
         self.tracking = Tracking(self.accelerator, settings)
         self.tasks = self.balance.tasks(weights)
         if self.run.state:
