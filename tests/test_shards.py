@@ -206,7 +206,11 @@ def test_damage_in_the_middle_is_a_sentence(shards):
     dataset = ShardDataset(shards)
     header = members["000000020.image.jpg"].offset
     mask = members["000000020.mask.png"]
-    places = {header: "", mask.offset_data + mask.size - 40: "sample 000000020"}
+    places = {
+        members["000000020.background.jpg"].offset: "",
+        header: "sample 000000020",
+        mask.offset_data + mask.size - 40: "sample 000000020",
+    }
     for place, where in places.items():
         path.write_bytes(damaged(data, place))
         with pytest.raises(InputError, match=rf"all-000002\.tar is damaged.*{where}: delete"):

@@ -168,6 +168,7 @@ def test_finetuning_logs_too(tiny, weights, tmp_path, monkeypatch):
 
     for name, value in {"BATCHES": {32: 4}, "STEPS": 2, "EPOCHS": 2, "COUNT": 6}.items():
         monkeypatch.setattr(finetuning, name, value)
-    options = {"park": tiny, "say": lambda line: None, "log_with": "tensorboard"}
-    finetuning.finetune(tiny, weights, tmp_path, **options)
+    monkeypatch.setattr(cli, "load_catalogue", lambda: tiny)
+    arguments = [str(tiny.folder), "--weights", str(weights), "--out", str(tmp_path)]
+    assert cli.main([*arguments, "--log-with", "tensorboard"]) == 0
     assert len(points(tmp_path)["validation/score"]) == 2
