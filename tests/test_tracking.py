@@ -52,7 +52,8 @@ def test_tensorboard_shows_the_history(tiny, tmp_path):
             assert found[f"validation/{name}"][step] == pytest.approx(row[name])
         for name in ("epoch", "seconds", "samples_per_second"):
             assert found[name][step] == pytest.approx(row[name])
-        shares = {name: found[f"share/{name}"][step] for name in parts if name in row}
+        shares = {name: found[f"share/{name}"][step] for name in parts if parts[name]}
+        assert "share/ssi" not in found
         assert shares == pytest.approx({name: parts[name] * row[name] for name in shares})
         assert sum(shares.values()) == pytest.approx(row["loss"], rel=1e-4)
         assert found["lr"][step] == pytest.approx(rates[step - 1])

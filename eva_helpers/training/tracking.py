@@ -69,7 +69,8 @@ class Tracking:
             values[name if name in COUNTS else group + name] = row[name]
         if self.settings["balance"] == "fixed":
             parts = LossWeights(**row["weights"]).parts()
-            values |= {f"share/{name}": parts[name] * row[name] for name in parts if name in row}
+            trained = [name for name, part in parts.items() if part and name in row]
+            values |= {f"share/{name}": parts[name] * row[name] for name in trained}
         self.accelerator.log(values, number)
 
     def finish(self) -> None:
