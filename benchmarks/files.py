@@ -1,9 +1,10 @@
 """Speed of the data on disk and off it: `python -m benchmarks.files` (`make bench`).
 
 Measured in one run on one machine: writing composites, compared with the straightforward way
-(PIL); packing and reading packs; how long a training process takes to its first batch; and whether
-cost and memory grow with the length of the dataset. Files go to the temporary folder: with TMPDIR
-on a RAM disk the figures are those of the code, otherwise also those of the disk.
+(PIL); folders beside shards; packing and reading packs; how long a training process takes to its
+first batch; and whether cost and memory grow with the length of the dataset. Files go to the
+temporary folder: with TMPDIR on a RAM disk the figures are those of the code, otherwise also those
+of the disk.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from benchmarks.original import FILES_SIZE as SIZE
 from benchmarks.timing import cpu_name, rate, show
@@ -32,8 +34,11 @@ from eva_helpers.files import command_line, output_file, write_json
 from eva_helpers.paths import ROOT
 from eva_helpers.storage.folders import FolderDataset
 from eva_helpers.storage.packing import pack
+from eva_helpers.storage.sharding import write_shards
+from eva_helpers.storage.streaming import ShardDataset
 from eva_helpers.storage.writing import write_composites
 
+SHARDS_SIZE = 224  # px
 ORIGINAL = "original project (PIL: open, paste, save)"
 CORES = os.cpu_count() or 1
 
@@ -104,6 +109,31 @@ def read_all(read: Callable[[np.ndarray], dict], order: np.ndarray) -> int:
     return sum(len(read(batch)["image"]) for batch in order)
 
 
+def shards(catalogue: Catalogue, count: int) -> dict[str, float]:
+    """Samples per second at 224 px: writing and reading a folder of files, and shards."""
+    composites = CompositeDataset(catalogue, None, None, size=SHARDS_SIZE)
+    rates = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_composites(composites, folder / "warm-up", 2 * len(composites.scenes))
+        for workers, cores in ((1, "one process"), (CORES, "all cores")):
+            files, tars = folder / f"files {workers}", folder / f"shards {workers}"
+            start = time.perf_counter()
+            write_composites(composites, files, count, workers=workers)
+            middle = time.perf_counter()
+            write_shards(composites, tars, count, per_shard=-(-count // 8), workers=workers)
+            rates[f"writing a folder, {cores}"] = count / (middle - start)
+            rates[f"writing shards, {cores}"] = count / (time.perf_counter() - middle)
+        sources = {"a folder": FolderDataset(files, size=SHARDS_SIZE), "shards": ShardDataset(tars)}
+        for workers, cores in ((0, "one process"), (CORES, "all cores")):
+            for kind, source in sources.items():
+                loader = DataLoader(source, 25, num_workers=workers)
+                start = time.perf_counter()
+                read = sum(len(batch["image"]) for batch in loader)
+                rates[f"reading {kind}, {cores}"] = read / (time.perf_counter() - start)
+    return rates
+
+
 def in_a_process(code: str) -> dict:
     """Run `code`, which prints one line of JSON, in a new interpreter."""
     command = [sys.executable, "-c", code]
@@ -144,6 +174,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     catalogue = load_catalogue()
     rates = {f"writing, composites/s at {SIZE} px": writing(catalogue, options.count)}
+    beside = shards(catalogue, max(1, options.count // 6))
+    rates[f"files and shards, samples/s at {SHARDS_SIZE} px"] = beside
     rates["packs, samples/s at 64 px"] = reading(catalogue, options.count, options.seconds)
     for title, found in rates.items():
         print(f"\n{title}")

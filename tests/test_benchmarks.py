@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import loading, photos, scale, steps, timing
+from benchmarks import files, loading, photos, scale, steps, timing
 from benchmarks.original import OriginalDataset, train_step, write_original_folder
 from eva_helpers.data import CompositeDataset
 from eva_helpers.evaluation import OriginalNet
@@ -31,6 +31,12 @@ def test_the_pair_of_photos_is_measured_in_parts(tmp_path, weights, monkeypatch)
     assert background.shape == (90, 120, 3) and 0.01 < changed.mean() < 0.3
     measured = photos.measure((90, 120), weights)
     assert all(value > 0 for name, value in measured.items() if name != "mask found")
+
+
+def test_shards_are_measured_beside_files(tiny, monkeypatch):
+    monkeypatch.setattr(files, "SHARDS_SIZE", 48)
+    measured = files.shards(tiny, 30)
+    assert len(measured) == 8 and all(value > 0 for value in measured.values())
 
 
 @pytest.fixture

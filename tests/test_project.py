@@ -118,7 +118,7 @@ def imports(path):
 
 def test_what_the_package_imports_is_declared():
     modules = {"cv2": "opencv-python-headless", "PIL": "pillow"}
-    extras = ("photos", "notebooks", "export", "timm")
+    extras = ("photos", "notebooks", "export", "timm", "shards")
     optional = [Requirement(text) for extra in extras for text in EXTRAS[extra]]
     declared = {canonicalize_name(requirement.name) for requirement in (*WANTED, *optional)}
     for path in PACKAGE.rglob("*.py"):

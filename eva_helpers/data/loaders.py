@@ -50,11 +50,11 @@ class EpochSampler(Sampler[int]):
 
 
 def set_epoch(loader: Any, epoch: int) -> None:
-    """Let the next iteration of a loader be that of `epoch`, if its sampler knows epochs."""
+    """Let the next iteration of a loader be that of `epoch`, if its sampler or data know epochs."""
     if hasattr(loader, "set_epoch"):
         loader.set_epoch(epoch)
         return
-    for name in ("batch_sampler", "sampler"):
+    for name in ("batch_sampler", "sampler", "dataset"):
         if getattr(loader, name, None) is not None:
             set_epoch(getattr(loader, name), epoch)
 

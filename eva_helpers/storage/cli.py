@@ -5,6 +5,7 @@ import os
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -16,7 +17,10 @@ from eva_helpers.paths import PARK
 from eva_helpers.shards import own_shard, shard
 from eva_helpers.storage.folders import FolderDataset
 from eva_helpers.storage.packing import pack
+from eva_helpers.storage.sharding import write_shards
 from eva_helpers.storage.writing import write_composites
+
+FORMATS = {"folders": ("jpeg",), "webdataset": ("per_shard",)}  # with options of their own
 
 
 @command_line
@@ -44,7 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     write.add_argument("--positions", type=int, default=20, help=positions)
     write.add_argument("--placement", choices=PLACEMENTS, default="mixed")
     write.add_argument("--seed", type=int, default=0)
-    write.add_argument("--jpeg", action="store_true", help="masks and depths as JPEG too")
+    write.add_argument(
+        "--jpeg", action="store_true", default=None, help="masks and depths as JPEG too"
+    )
+    layouts = "a file for each map (default), or tar files"
+    write.add_argument("--format", choices=FORMATS, default="folders", help=layouts)
+    per_shard = "samples in a tar file of --format webdataset (default: 256 MB)"
+    write.add_argument("--per-shard", type=int, help=per_shard)
     part = "part I/N of the files, for several machines; the command without it ends the work"
     write.add_argument("--shard", type=shard, default=own_shard(), help=part)
     packing = commands.add_parser("pack", help="decode such files into arrays; resumes")
@@ -70,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _write(given: Namespace) -> None:
+    ways = _ways(given)
     writable_folder(given.folder)
     catalogue = load_catalogue(given.catalogue)
     options = {name: getattr(given, name) for name in ("size", "positions", "placement", "seed")}
@@ -77,12 +88,26 @@ def _write(given: Namespace) -> None:
         composites = CompositeDataset(catalogue, given.split, given.split, **options)
     except ValueError as error:
         raise InputError(str(error)) from None
-    ways = {"jpeg": given.jpeg, "workers": given.workers, "shard": given.shard}
+    write = write_shards if given.format == "webdataset" else write_composites
     number, parts = given.shard
-    total = len(range(number, given.count or len(composites), parts))
+    total = None if parts > 1 else given.count or len(composites)
     with tqdm(total=total, unit="composite") as bar:
-        path = write_composites(composites, given.folder, given.count, **ways, progress=bar.update)
-    print(path or f"part {number + 1} of {parts} is written: at the end, repeat without --shard")
+        ways |= {"workers": given.workers, "shard": given.shard, "progress": bar.update}
+        written = write(composites, given.folder, given.count, **ways)
+    if written is None:
+        print(f"part {number + 1} of {parts} is written: at the end, repeat without --shard")
+        return
+    print(*written if isinstance(written, list) else [written], sep="\n")
+
+
+def _ways(given: Namespace) -> dict[str, Any]:
+    """The options of the format that were given. Raises InputError: one of another format was."""
+    names = {name for names in FORMATS.values() for name in names}
+    ways = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
+    for name in ways.keys() - {*FORMATS[given.format]}:
+        option = f"--{name.replace('_', '-')}"
+        raise InputError(f"{option} is not for --format {given.format}: leave it out.")
+    return ways
 
 
 def _read(given: Namespace) -> FolderDataset:

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,15 @@ import torch
 from torch.utils.data import DataLoader, get_worker_info
 
 from eva_helpers.data import CompositeDataset
+from eva_helpers.data.composer import Arrays
 from eva_helpers.files import InputError, make_folder, same_settings, write_json, write_whole
 from eva_helpers.shards import Shard
+from eva_helpers.storage import cards
 from eva_helpers.storage.numbering import FOLDERS, STEMS
 
 BATCH = 25  # tasks that a process does at a time
 FILES = ("number", "image", "mask", "depth", "background")  # with ORIGIN: the manifest's columns
+HUGGING_FACE = ("number", "file_name", "mask_file_name", "depth_file_name", "background_file_name")
 ORIGIN = ("scene", "cutout", "position", "flip", "item", "seed")
 _FILTER = ("IMWRITE_PNG_FILTER", "IMWRITE_PNG_FILTER_NONE")  # OpenCV 4.12; filters do not pay
 _UNFILTERED = [getattr(cv2, name) for name in _FILTER if hasattr(cv2, name)]
@@ -46,8 +49,9 @@ def write_composites(
 
     All of them, or `count` drawn from the dataset's seed; in the dataset's order. Photos are JPEG
     (quality 95); masks (8 bit) and depths (16 bit, dark where near) are PNG, or with `jpeg` 8-bit
-    JPEG, as the original project's. After an interruption, the same call continues: files get their
-    names only when they are whole, and those that exist are kept.
+    JPEG, as the original project's. `metadata.csv` and `README.md` let Hugging Face's `datasets`
+    load the folder. After an interruption, the same call continues: files get their names only when
+    they are whole, and those that exist are kept.
 
     With `shard`, (number, count) from (0, count), only this part of the files is written, and no
     manifest: all shards may write into one folder at the same time, and a call without `shard`
@@ -58,6 +62,42 @@ def write_composites(
             other settings; the disk is full.
     """
     folder = Path(folder)
+    items = drawn(composites, count)
+    settings = {"format": "eva_helpers.folders 2", "jpeg": jpeg} | settings_of(composites, items)
+    number, parts = shard
+    claim(folder, "settings.json", settings, ["*.*.partial"] if parts == 1 else [])
+    for name in FOLDERS:
+        make_folder(folder / name)
+    for scene in range(number, len(composites.scenes), parts):
+        path = folder / f"{STEMS['background']}_{scene + 1}.jpg"
+        if not path.exists():
+            write_whole(path, encode(composites.scene(scene).background, ".jpg"))
+    write = partial(_write, composites, folder, items, ".jpg" if jpeg else ".png")
+    rows = []
+    for row in in_order(write, range(number, len(items), parts), workers):
+        rows.append(row)
+        progress(1)
+    if parts > 1:
+        return None
+    cards.write_card(composites, folder, len(items), cards.FOLDERS, 8 if jpeg else 16)
+    if not (folder / "metadata.csv").exists():
+        write_whole(folder / "metadata.csv", _table(HUGGING_FACE + ORIGIN, rows))
+    return write_whole(folder / "manifest.csv", _table(FILES + ORIGIN, rows))
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence]) -> bytes:
+    """As CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    return text.getvalue().encode()
+
+
+def drawn(composites: CompositeDataset, count: int | None) -> np.ndarray:
+    """`count` items drawn from the dataset's seed (None: all), ascending.
+
+    Raises:
+        InputError: `count` is out of range.
+    """
     total = len(composites)
     count = total if count is None else count
     if not 1 <= count <= total:
@@ -65,35 +105,17 @@ def write_composites(
             f"--count is {count:,}: this catalogue gives 1 to {total:,} composites; "
             "raise `positions` for more."
         )
-    number, parts = shard
-    claim(folder, "settings.json", _settings(composites, count, jpeg), tidy=parts == 1)
-    for name in FOLDERS:
-        make_folder(folder / name)
-    for scene in range(number, len(composites.scenes), parts):
-        path = folder / f"{STEMS['background']}_{scene + 1}.jpg"
-        if not path.exists():
-            write_whole(path, encode(composites.scene(scene).background, ".jpg"))
     rng = np.random.default_rng(composites.seed)
-    items = np.sort(rng.choice(total, count, replace=False, shuffle=False))
-    write = partial(_write, composites, folder, items, ".jpg" if jpeg else ".png")
-    manifest = io.StringIO()
-    table = csv.writer(manifest, lineterminator="\n")
-    table.writerow(FILES + ORIGIN)
-    for row in in_order(write, range(number, count, parts), workers):
-        table.writerow(row)
-        progress(1)
-    if parts > 1:
-        return None
-    return write_whole(folder / "manifest.csv", manifest.getvalue().encode())
+    return np.sort(rng.choice(total, count, replace=False, shuffle=False))
 
 
-def _settings(composites: CompositeDataset, count: int, jpeg: bool) -> dict:
+def settings_of(composites: CompositeDataset, items: np.ndarray) -> dict:
+    """What decides the files of `items`."""
     ids = [scene.id for scene in composites.scenes] + [item.id for item in composites.objects]
     digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
-    settings = {"format": "eva_helpers.folders 2", "depth": "near dark, far bright", "jpeg": jpeg}
-    settings |= {"catalogue": composites.catalogue.name, "items": digest, "count": count}
-    settings |= {"size": composites.canvas, "positions": composites.positions}
-    options = ("placement", "empty", "true_pairs", "variety", "seed")
+    settings: dict = {"depth": "near dark, far bright", "catalogue": composites.catalogue.name}
+    settings |= {"items": digest, "count": len(items), "size": composites.canvas}
+    options = ("positions", "placement", "empty", "true_pairs", "variety", "seed")
     return settings | {name: getattr(composites, name) for name in options}
 
 
@@ -105,17 +127,25 @@ def _write(
     suffixes = {"image": ".jpg", "mask": suffix, "depth": suffix}
     names = {kind: f"{STEMS[kind]}_{index + 1}{end}" for kind, end in suffixes.items()}
     if not all((folder / name).exists() for name in names.values()):
-        sample = composites.composite(item)
-        dtype = np.uint8 if suffix == ".jpg" else np.uint16
-        far = (1.0 - sample["depth"]) * np.iinfo(dtype).max
-        maps = {"mask": np.rint(sample["mask"] * 255).astype(np.uint8)}
-        maps |= {"image": sample["image"], "depth": np.rint(far).astype(dtype)}
+        maps = stored(composites.composite(item), np.uint8 if suffix == ".jpg" else np.uint16)
         for kind, name in names.items():
             write_whole(folder / name, encode(maps[kind], suffixes[kind]))
+    background = f"{STEMS['background']}_{composites.where(item)[0] + 1}.jpg"
+    return (index + 1, *names.values(), background, *origin(composites, item))
+
+
+def origin(composites: CompositeDataset, item: int) -> tuple:
+    """What `item` is made of: the values of ORIGIN."""
     scene, cutout, position, flip = composites.where(item)
-    files = (*names.values(), f"{STEMS['background']}_{scene + 1}.jpg")
     ids = (composites.scenes[scene].id, composites.objects[cutout].id)
-    return (index + 1, *files, *ids, position, int(flip), item, composites.seed)
+    return (*ids, position, int(flip), item, composites.seed)
+
+
+def stored(sample: Arrays, dtype: type) -> Arrays:
+    """A sample with mask uint8 and depth of `dtype`, dark where near, over the whole range."""
+    far = (1.0 - sample["depth"]) * np.iinfo(dtype).max
+    mask = np.rint(sample["mask"] * 255).astype(np.uint8)
+    return sample | {"mask": mask, "depth": np.rint(far).astype(dtype)}
 
 
 def encode(picture: np.ndarray, suffix: str) -> bytes:
@@ -127,17 +157,18 @@ def encode(picture: np.ndarray, suffix: str) -> bytes:
     return cv2.imencode(suffix, picture, options)[1].tobytes()
 
 
-def claim(folder: Path, record: str, settings: dict, tidy: bool = True) -> None:
-    """Make `folder` with `settings` in its file `record`; or `tidy` up after a killed call.
+def claim(
+    folder: Path, record: str, settings: dict, leftovers: Sequence[str] = ("*.*.partial",)
+) -> None:
+    """Make `folder` with `settings` in its file `record`; or tidy up after a killed call.
 
-    Without `tidy`, another call may be writing into the folder.
+    `leftovers` are patterns of the unfinished files that no running process is writing.
 
     Raises:
         InputError: the folder holds something else, or `record` has other settings.
     """
+    there = {*make_folder(folder).iterdir()}  # before the record, which another process may write
     remedy = "choose another folder, or the same settings"
-    # listed before the settings are read: another shard writes them first
-    there = {*make_folder(folder).iterdir()}
     if not same_settings(folder / record, settings, remedy):
         if there - {*folder.glob(f"{record}.*.partial")}:
             raise InputError(
@@ -145,11 +176,11 @@ def claim(folder: Path, record: str, settings: dict, tidy: bool = True) -> None:
                 "choose another folder; nothing is overwritten."
             )
         write_json(folder / record, settings)
-    for leftover in folder.rglob("*.*.partial") if tidy else ():
+    for leftover in (path for pattern in leftovers for path in folder.rglob(pattern)):
         leftover.unlink()
 
 
-def in_order(work: Callable[[int], Any], tasks: range, workers: int) -> Iterator[Any]:
+def in_order(work: Callable[[int], Any], tasks: Sequence[int], workers: int) -> Iterator[Any]:
     """The results `work(task)` in order, computed in `workers` processes."""
     loader: DataLoader = DataLoader(
         tasks,  # type: ignore[arg-type]  # any sequence is a dataset

@@ -9,6 +9,7 @@ from eva_helpers.catalogue import load_catalogue, open_catalogue
 from eva_helpers.files import InputError, command_line, writable_folder
 from eva_helpers.paths import SHIPPED
 from eva_helpers.training.finetuning import finetune
+from eva_helpers.training.tracking import check_tracker
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -21,9 +22,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--minutes", type=float, default=15.0, help="of training (default: %(default)g)")
     add("--strength", type=float, default=1.0, help="of the capture differences; 0: ideal pairs")
     add("--seed", type=int, default=0)
+    add("--log-with", default="", help="tracker, such as tensorboard or wandb (default: none)")
     options = parser.parse_args(arguments)
     if not options.minutes > 0:
         raise InputError(f"--minutes is {options.minutes:g}: expected a number above 0.")
+    check_tracker(options.log_with)
     return options
 
 
@@ -46,6 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     report = finetune(
         open_catalogue(options.catalogue), options.weights, options.out, park=load_catalogue(),
         minutes=options.minutes, strength=options.strength, seed=options.seed,
+        log_with=options.log_with,
     )  # fmt: skip
     print(text(report))
     print("wrote", options.out / "finetuned.safetensors")

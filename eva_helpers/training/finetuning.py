@@ -37,6 +37,7 @@ from eva_helpers.model import (
     weights_file,
 )
 from eva_helpers.training.config import TrainingConfig
+from eva_helpers.training.tracking import check_tracker
 from eva_helpers.training.trainer import Trainer
 
 BATCHES = {64: 16, 128: 8}  # size in px -> samples a batch
@@ -111,7 +112,7 @@ def finetune(
     catalogue: Catalogue, weights: str | os.PathLike, out: Path, *, park: Catalogue,
     minutes: float = 15.0, strength: float = 1.0, replay: float = REPLAY, seed: int = 0,
     sizes: dict[int, int] | None = None, varied: dict[str, Any] | None = None, lr: float = LR,
-    resume: bool = True, say: Callable[[str], None] = print,
+    resume: bool = True, say: Callable[[str], None] = print, log_with: str = "",
 ) -> dict:  # fmt: skip
     """Train `model.initial_net(weights)` further on `catalogue`; returns scores before and after.
 
@@ -119,11 +120,12 @@ def finetune(
     epoch is chosen on the validation split; if its mask IoU there is no better than the start's,
     the start is written. The test split chooses nothing. `strength` is that of the capture
     differences, `minutes` limits the training itself, `sizes` are as BATCHES and `varied` as
-    VARIED.
+    VARIED, `log_with` names a tracker as in `Trainer`.
 
     Raises:
-        InputError: weights or catalogue are unusable, or `out` holds another training.
+        InputError: weights, catalogue or tracker are unusable, or `out` holds another training.
     """
+    check_tracker(log_with)
     if catalogue.metric and catalogue.z_near != park.z_near:
         raise InputError(
             f"{catalogue.folder} has depth 1 at {catalogue.z_near:g} m, the network at "
@@ -146,7 +148,7 @@ def finetune(
     config = TrainingConfig(epochs=EPOCHS, lr=lr, ema=0.995, seed=seed, minutes=minutes)
     trainer = FinetuningTrainer(
         copy.deepcopy(start).train(), batches, chosen_by, out, config,
-        z_near=catalogue.z_near, resume=resume, say=say,
+        z_near=catalogue.z_near, resume=resume, say=say, log_with=log_with,
     )  # fmt: skip
     trainer.fit()
     trained = load_weights(trainer.folder / "best.safetensors")

@@ -33,9 +33,11 @@ class Resumable(Steps):
     def __init__(
         self, net: MaskDepthNet, train_loader: Any, run: RunFolder, config: TrainingConfig,
         weights: LossWeights, planned: tuple[int, int], say: Callable[[str], None],
+        log_with: str = "",
     ) -> None:  # fmt: skip
         epochs, steps = run.plan or planned
-        super().__init__(net, config, weights, epochs * steps)
+        steps *= epochs
+        super().__init__(net, config, weights, steps, log_with=log_with, folder=run.path)
         self.run = run
         self.folder = run.path
         self.train_loader = train_loader

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -25,18 +26,23 @@ class NotFinite(Exception):  # noqa: N818 - the training goes on
 class Steps:
     """Network, averaged network, optimiser and schedule; `weights` apply from the next step on.
 
+    `log_with` names the tracker that `accelerator` has, `folder` is where it may write.
     `on_loss` is called in every step with the loss and its raw terms, before anything is changed.
     """
 
     def __init__(
-        self, net: MaskDepthNet, config: TrainingConfig, weights: LossWeights, steps: int
-    ) -> None:
+        self, net: MaskDepthNet, config: TrainingConfig, weights: LossWeights, steps: int,
+        *, log_with: str = "", folder: Path | None = None,
+    ) -> None:  # fmt: skip
         self.config = config
         self.weights = weights
         self.on_loss: Callable[[Tensor, dict[str, Tensor]], None] | None = None
+        tracker = {"log_with": log_with or None, "project_dir": folder}
         # the schedule counts whole batches, of which every process has a share
         divided = DataLoaderConfiguration(split_batches=True)
-        self.accelerator = Accelerator(mixed_precision=precision(), dataloader_config=divided)
+        self.accelerator = Accelerator(
+            mixed_precision=precision(), dataloader_config=divided, **tracker
+        )
         self.balance = Balance(config.balance).to(self.accelerator.device)
         net = together(net).to(memory_format=torch.channels_last)
         # not for evaluation: without DistributedDataParallel, see `average_gradients`
@@ -65,6 +71,11 @@ class Steps:
         """Begin the schedule of a training of `steps` steps."""
         schedule = self.make_schedule(self.optimizer.optimizer, steps)
         self.schedule = self.accelerator.prepare(schedule)
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the next step."""
+        return self.optimizer.param_groups[0]["lr"]
 
     def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mask logits and depth, float32 (B, 1, H, W), with gradients."""

@@ -24,6 +24,7 @@ from eva_helpers.training.processes import count, joined, on_main, same_buffers,
 from eva_helpers.training.resuming import Resumable
 from eva_helpers.training.steps import NotFinite
 from eva_helpers.training.threads import threads_of_this_process
+from eva_helpers.training.tracking import Tracking, check_tracker
 
 OnStep = Callable[[int, dict[str, float]], None] | None
 IN_A_ROW = 3  # skipped steps end the training
@@ -38,15 +39,17 @@ class Trainer(Resumable):
     averaged weights as `last.safetensors`, those with the best score as `best.safetensors`, and
     everything needed to resume in `state/`. The score is the validation mask IoU minus depth
     RMSE / std, without what `weights` at the start do not train, and without what has no labels.
-    Every few minutes the state is saved within the epoch, too.
+    Every few minutes the state is saved within the epoch, too. With `log_with`, the name of a
+    tracker that Accelerate knows, all of it is logged there, too.
 
     Under `torchrun` or `accelerate launch`, every process trains on its share of each batch, and
     the main process writes and reports.
 
     Raises:
         InputError: `folder` cannot be written; it holds a training and `resume` is False; or one
-            with other settings of network, losses, data or training, or with damaged files; or
-            batches cannot be divided equally among the processes.
+            with other settings of network, losses, data or training, or with damaged files;
+            batches cannot be divided equally among the processes; or the tracker is unknown or not
+            installed.
     """
 
     def __init__(
@@ -61,7 +64,9 @@ class Trainer(Resumable):
         z_near: float,
         resume: bool = False,
         say: Callable[[str], None] = print,
+        log_with: str = "",
     ) -> None:
+        check_tracker(log_with)
         config = config or TrainingConfig()
         weights = weights or LossWeights()
         self.z_near = z_near
@@ -78,7 +83,9 @@ class Trainer(Resumable):
         train = divided(train, *share)
         self.validation = divided(validation, *share, everyone=False)
         run = on_main(lambda: RunFolder(Path(folder), settings, resume, say))
-        super().__init__(net, train, run, config, weights, (config.epochs, len(train)), say)
+        planned = (config.epochs, len(train))
+        super().__init__(net, train, run, config, weights, planned, say, log_with)
+        self.tracking = Tracking(self.accelerator, settings)
         self.tasks = self.balance.tasks(weights)
         self.threads = threads_of_this_process(self.accelerator.device, share[1])
 
@@ -100,6 +107,7 @@ class Trainer(Resumable):
     def run_epoch(self, on_step: OnStep = None) -> Row:
         """Train on all batches that are left of the epoch, validate, save; returns its row."""
         self.net.train()
+        self.tracking.start(self.done)
         done = self.progress
         start = time.perf_counter()
         for batch in self.batches(self.steps):
@@ -110,6 +118,7 @@ class Trainer(Resumable):
             start = now
             if terms is None:
                 continue
+            self.tracking.step(self.done, terms["loss"], self.learning_rate)
             if on_step:
                 on_step(self.done - 1, terms)
             self.save_in_time()
@@ -117,6 +126,7 @@ class Trainer(Resumable):
         row |= scores(self._validate(), self.tasks)
         row |= {"threads": self.threads.used} if self.threads.most > 1 else {}
         row["weights"] = asdict(self.weights)
+        self.tracking.epoch(self.done, row, self.learning_rate)
         self.end_epoch(row)
         self.say(epoch_line(row, self.epochs))
         return row
@@ -162,6 +172,7 @@ class Trainer(Resumable):
                 self.run_epoch(on_step)
         finally:
             self.threads.end()
+            self.tracking.finish()
         return self.history
 
     def _fit_to_time(self) -> None:
