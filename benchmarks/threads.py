@@ -47,7 +47,7 @@ def step_rate(trainer: Trainer, batch: dict[str, Tensor], way: str, most: int) -
     """Samples a second of as many steps as there are from one comparison to the next."""
     torch.set_num_threads(1 if way == "one thread" else most)
     chooser = Threads(most if way == "chosen" else 1)
-    chooser._steps = 0  # it compares at once
+    chooser._compare_at = 0
     start = time.perf_counter()
     for _ in range(EVERY):
         chooser.next_step()

@@ -13,6 +13,8 @@ from PIL import Image
 
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["CI"] = "true"  # no widgets in tests
+# a fixed number of threads: trainings are compared to the bit
+os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
 
 from eva_helpers.catalogue import Catalogue, load_catalogue
 from eva_helpers.model import MaskDepthNet, ModelConfig, save_weights

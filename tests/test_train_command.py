@@ -17,7 +17,8 @@ from eva_helpers.training.command import DEFAULTS, make_trainer, parse
 SMALL = ["--size", "32", "--epochs", "2", "--samples-per-epoch", "16", "--batch-size", "8"]
 SMALL += ["--validation-samples", "9"]
 NOTEBOOK = paths.ROOT / "notebooks/04_weighted_loss_training.ipynb"
-ON_CPU = os.environ | {"ACCELERATE_USE_CPU": "true"}  # also on a machine with one GPU
+# also on a machine with one GPU
+ON_CPU = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
 LAUNCHERS = {
     "torchrun": ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29519"],
     "accelerate": ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]

@@ -11,17 +11,19 @@ from statistics import median
 
 import torch
 
-EVERY = 100  # steps, from one comparison to the next
+EVERY = 100  # steps at least, from one comparison to the next
 TRIED = 3  # steps with each number of threads
 WARM = 10  # steps before the first comparison
+COST = 0.02  # share of the time that comparisons may take
 CHOSEN_BY_USER = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Threads:
     """Uses one thread or all of `most`, whichever has made the faster steps.
 
-    Call `next_step` before each step. Three steps of every hundred are made with each number, in
-    turn, and their medians compared. `most` 1: nothing is changed.
+    Call `next_step` before each step. From time to time, three steps are made with each number, in
+    turn, and their medians compared: every hundred steps, or less often where the slower number is
+    so slow that trying it costs more than COST. `most` 1: nothing is changed.
     """
 
     def __init__(
@@ -34,7 +36,8 @@ class Threads:
         self.used = most
         self._use = use
         self._clock = clock
-        self._steps = EVERY - WARM
+        self._steps = 0
+        self._compare_at = WARM
         self._begun = 0.0
         self._seconds: dict[int, list[float]] = {}
 
@@ -43,16 +46,24 @@ class Threads:
         if self.most == 1:
             return
         now = self._clock()
-        trial = self._steps % EVERY
+        trial = self._steps - self._compare_at
         if 0 < trial <= 2 * TRIED:
             self._seconds.setdefault(self.used, []).append(now - self._begun)
-        if trial < 2 * TRIED:
+        if 0 <= trial < 2 * TRIED:
             self._set(1 if trial % 2 else self.most)
-        elif trial == 2 * TRIED and self._seconds:
-            self._set(min(self._seconds, key=lambda count: median(self._seconds[count])))
-            self._seconds.clear()
+        elif trial == 2 * TRIED:
+            self._choose()
         self._steps += 1
         self._begun = now
+
+    def _choose(self) -> None:
+        """Use the faster number until the next comparison."""
+        medians = {count: median(values) for count, values in self._seconds.items()}
+        faster, slower = sorted(medians, key=lambda count: medians[count])
+        lost = TRIED * (medians[slower] / medians[faster] - 1)  # in steps of the faster number
+        self._compare_at += max(EVERY, round(lost / COST))
+        self._seconds.clear()
+        self._set(faster)
 
     def end(self) -> None:
         """Use all of them again."""
