@@ -1,4 +1,4 @@
-"""The package as users install it: a wheel in its own environment, or the set-up cell on Colab."""
+"""The package as users install it: a wheel in its own environment, or the set-up cell on Colab and Kaggle."""
 
 import json
 import os
@@ -97,17 +97,21 @@ def test_the_installed_command_predicts(python, tmp_path):
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout, so nothing to clone")
-def test_the_set_up_cell_installs_the_package_on_colab(tmp_path):
+@pytest.mark.parametrize("host", ["colab", "kaggle"])
+def test_the_set_up_cell_installs_the_package(host, tmp_path):
     """In an empty folder, and a second time; the clone's park is found."""
     book = json.loads((ROOT / "notebooks/03_model.ipynb").read_text(encoding="utf-8"))
     cell = "".join(book["cells"][1]["source"])
     check = "from eva_helpers.catalogue import load_catalogue\nprint(load_catalogue().folder)"
-    code = f"import sys\nsys.modules['google.colab'] = sys\n{cell}\n{cell}\n{check}"
+    colab = "import sys\nsys.modules['google.colab'] = sys\n" if host == "colab" else ""
+    code = f"{colab}{cell}\n{cell}\n{check}"
     python = environment(tmp_path / "environment")
     content = tmp_path / "content"
     content.mkdir()
     env = os.environ | {"EVA_REPO_URL": ROOT.as_uri(), "GIT_CONFIG_COUNT": "1"}
     env |= {"GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}  # whoever owns it
+    if host == "kaggle":
+        env["KAGGLE_KERNEL_RUN_TYPE"] = "Interactive"
     command = [python, "-c", code]
     done = subprocess.run(command, cwd=content, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

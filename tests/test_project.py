@@ -26,12 +26,8 @@ PINS = {canonicalize_name(name): pin for name, pin in PINS.items()}
 WANTED = [Requirement(text) for text in PROJECT["project"]["dependencies"]]
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 NOTEBOOKS = [Requirement(text) for text in EXTRAS["notebooks"]]
-COLAB = dict(  # preinstalled there
-    line.split("==")
-    for line in (ROOT / "tests/colab-preinstalled.txt").read_text().split()
-    if not line.startswith("#")
-)
-COLAB |= {"torch": "2.11.0", "torchvision": "0.26.0"}
+LISTED = (ROOT / "tests/colab-preinstalled.txt").read_text(encoding="utf-8").splitlines()
+COLAB = dict(line.split("==") for line in LISTED if not line.startswith("#"))  # preinstalled there
 # From the foundation up: a room imports only from those before it.
 ROOMS = [
     "files",
