@@ -1,4 +1,4 @@
-"""The package as users install it: a wheel in its own environment, or the set-up cell on Colab and Kaggle."""
+"""The package as users install it: a wheel, or the set-up cell on Colab and Kaggle."""
 
 import json
 import os
@@ -110,6 +110,7 @@ def test_the_set_up_cell_installs_the_package(host, tmp_path):
     content.mkdir()
     env = os.environ | {"EVA_REPO_URL": ROOT.as_uri(), "GIT_CONFIG_COUNT": "1"}
     env |= {"GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}  # whoever owns it
+    env.pop("PYTHONPATH", None)
     if host == "kaggle":
         env["KAGGLE_KERNEL_RUN_TYPE"] = "Interactive"
     command = [python, "-c", code]
