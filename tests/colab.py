@@ -74,8 +74,8 @@ def matching(given: str | None) -> str:
             return python
     found = ", ".join(f"{python} is {version(python) or 'not usable'}" for python in candidates)
     sys.exit(
-        f"error: Colab runs Python {PYTHON}, but {found}: install it (Debian 13: "
-        f"python{PYTHON}-venv; elsewhere `uv python install {PYTHON}` or `pyenv install {PYTHON}`), and give its path: "
+        f"error: Colab runs Python {PYTHON}, but {found}: install it (Debian 13's package "
+        f"python{PYTHON}-venv, `uv python install {PYTHON}`, or pyenv), and give its path: "
         f"make test-colab COLAB_PYTHON=/path/to/python{PYTHON}"
     )
 

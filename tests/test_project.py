@@ -85,13 +85,25 @@ def test_the_ranges_admit_what_colab_has():
 
 
 def test_environment_yml_lists_the_same_packages():
-    text = (ROOT / "environment.yml").read_text()
-    listed = yaml.safe_load(text)["dependencies"]
-    pip = next(entry["pip"] for entry in listed if isinstance(entry, dict))
-    requirements = {str(Requirement(line)) for line in pip if not line.startswith("-")}
-    assert requirements == {str(requirement) for requirement in WANTED + NOTEBOOKS}
-    lines = [line for line in text.partition("- pip:")[2].splitlines() if line.strip()]
-    assert lines and all("#" in line for line in lines), "every package has its reason beside it"
+    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
+    conda = yaml.safe_load(text)["dependencies"]
+    pip = next(entry["pip"] for entry in conda if isinstance(entry, dict))
+    names = {"pytorch": "torch", "matplotlib-base": "matplotlib"}  # on conda-forge
+    lines = [line for line in conda if isinstance(line, str) and line != "pip"]
+    lines += [line for line in pip if line != "-e ."]
+    listed = {str(Requirement(re.sub(r"^[\w-]+", lambda m: names.get(m[0], m[0]), line)))
+              for line in lines}  # fmt: skip
+    python = "python" + PROJECT["project"]["requires-python"]
+    assert listed == {python, *map(str, WANTED + NOTEBOOKS)}
+    reasons = [line for line in text.partition("dependencies:")[2].splitlines() if "- " in line]
+    assert all("#" in line for line in reasons if not line.strip("- ").startswith("pip"))
+
+
+def test_conda_and_pip_do_not_both_bring_opencv():
+    """Albumentations of pip needs the headless build; what needs conda's opencv stays with pip."""
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    names = {re.match(r"[\w-]+", line)[0] for line in conda if isinstance(line, str)}
+    assert not names & {"opencv", "py-opencv", "albumentations", "albucore", "kornia"}
 
 
 def test_opencv_is_installed_once():
