@@ -1,6 +1,7 @@
 """What holds the project together: lists of packages, layers of imports, commands that exist."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -241,6 +242,19 @@ def test_the_workflow_tests_every_python_that_the_package_names():
     assert set(named) <= set(tested)
     assert found["permissions"] == {"contents": "read"} and found["on"]["schedule"]
     assert not found["jobs"]["newest"].get("if"), "every week, too"
+
+
+def test_the_devcontainer_runs_commands_that_exist():
+    container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text(encoding="utf-8"))
+    python = re.search(r"python:(3\.\d+)", container["image"])[1]
+    assert f"Programming Language :: Python :: {python}" in CLASSIFIERS
+    command, target = container["postCreateCommand"].split()
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert command == "make" and f"\n{target}:" in makefile
+    chosen = container["customizations"]["vscode"]
+    assert "ms-toolsai.jupyter" in chosen["extensions"]
+    venv = re.search(r"^VENV := (\S+)", makefile, re.MULTILINE)[1]
+    assert f"/{venv}/" in chosen["settings"]["python.defaultInterpreterPath"]
 
 
 def test_readme_links_lead_somewhere():
