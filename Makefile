@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CONSTRAINTS ?= constraints.txt
 PROFILE ?= quick
 NAME ?=
 SHIP ?=
@@ -24,14 +25,14 @@ SERIES := notebooks/run.py
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
-setup: $(READY)  ## make the environment alone
+setup: $(READY)  ## make the environment alone (CONSTRAINTS= takes the newest versions)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $$($(PYTHON) --version) is too old: install Python 3.11 or newer, or run make PYTHON=python3.12"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (once; about 6 GB with CUDA libraries on Linux, a few minutes)"
-	$(BIN)/python -m pip install --progress-bar on -c constraints.txt torch torchvision
-	$(BIN)/python -m pip install --progress-bar on -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --progress-bar on $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) torch torchvision
+	$(BIN)/python -m pip install --progress-bar on $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e '.[test]'
 	@touch $(READY)
 
 run: $(READY)  ## execute the notebooks (PROFILE=quick|full|smoke, NAME=..., PARAMS="-p EPOCHS 3")

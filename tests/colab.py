@@ -1,10 +1,11 @@
 """Imitate Colab: `python tests/colab.py [--only 04] [--fresh]` (`make test-colab`).
 
-Downloads about 3 GB the first time. A virtual environment gets what Colab preinstalls of our
-packages (`colab-preinstalled.txt`, its published list of 2026-08), a module `google.colab` replaces
-the real one, and every notebook runs by itself in an otherwise empty folder; the repository is
-this checkout's last commit, given as a file:// address. Afterwards no preinstalled package may have
-changed.
+Downloads about 3 GB the first time. A virtual environment of Colab's Python gets what Colab
+preinstalls of our packages (`colab-preinstalled.txt`), a module `google.colab` replaces the real
+one, and every notebook runs by itself in an otherwise empty folder; the repository is this
+checkout's last commit, given as a file:// address. Afterwards no preinstalled package may have
+changed. With `--host kaggle`, an environment variable says that it is Kaggle, whose image is built
+on Colab's.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ sys.path.insert(0, str(ROOT / "notebooks"))
 from run import PROFILES  # noqa: E402
 
 LIST = Path(__file__).with_name("colab-preinstalled.txt")
-TORCH = ("torch==2.11.0", "torchvision==0.26.0")
+PYTHON = "3.13"  # what Colab runs since 2026-08-25, and the list is for
 SETUP_SECONDS = 60
 EXECUTE = """
 import json, sys, time
@@ -52,28 +53,41 @@ print(json.dumps({"setup": setup, "total": sum(seconds for _, seconds in times)}
 """
 
 
-def newest() -> str:
-    """Python 3.13 as on Colab where it works, else this interpreter."""
-    found = shutil.which("python3.13")
-    works = found and subprocess.run([found, "--version"], capture_output=True).returncode == 0
-    return found if works else sys.executable
+def version(python: str) -> str:
+    """`3.13` of an interpreter; empty if it does not run, as a shim of pyenv may not."""
+    command = [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        return ""
 
 
-def environment(folder: Path, python: str) -> Path:
+def matching(given: str | None) -> str:
+    """The given interpreter, else one found here, that is Colab's Python.
+
+    Raises:
+        SystemExit: there is none.
+    """
+    candidates = [given] if given else [f"python{PYTHON}", "python3", sys.executable]
+    for python in candidates:
+        if version(python) == PYTHON:
+            return python
+    found = ", ".join(f"{python} is {version(python) or 'not usable'}" for python in candidates)
+    sys.exit(
+        f"error: Colab runs Python {PYTHON}, but {found}: install it (Debian 13's package "
+        f"python{PYTHON}-venv, `uv python install {PYTHON}`, or pyenv), and give its path: "
+        f"make test-colab COLAB_PYTHON=/path/to/python{PYTHON}"
+    )
+
+
+def environment(folder: Path, python: str | None) -> Path:
     """The virtual environment's interpreter; made once."""
     interpreter = folder / "bin" / "python"
-    if not (folder / ".ready").exists():
+    if not (folder / ".ready").exists() or version(str(interpreter)) != PYTHON:
+        python = matching(python)
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([python, "-m", "venv", str(folder)], check=True)
         pip = [str(interpreter), "-m", "pip", "install", "--quiet"]
-        try:
-            subprocess.run([*pip, *TORCH], check=True)
-        except subprocess.CalledProcessError:
-            print(
-                f"{', '.join(TORCH)} cannot be installed here: taking the newest instead",
-                flush=True,
-            )
-            subprocess.run([*pip, "torch", "torchvision"], check=True)
         subprocess.run([*pip, "-r", str(LIST)], check=True)
         (folder / ".ready").touch()
     return interpreter
@@ -96,7 +110,7 @@ def restore(interpreter: Path, before: dict[str, str]) -> list[str]:
     return extra
 
 
-def run(notebook: Path, interpreter: Path, stand_in: Path) -> dict:
+def run(notebook: Path, interpreter: Path, host: dict[str, str]) -> dict:
     """Run one notebook alone; seconds of its set-up and in total.
 
     Raises:
@@ -108,8 +122,7 @@ def run(notebook: Path, interpreter: Path, stand_in: Path) -> dict:
         nbformat.write(book, Path(folder) / "notebook.ipynb")
         names = ("PATH", "LANG", "TMPDIR", "PIP_INDEX_URL", "SSL_CERT_FILE")
         env = {name: os.environ[name] for name in names if name in os.environ}
-        env |= {"HOME": folder, "PYTHONPATH": str(stand_in), "JUPYTER_PLATFORM_DIRS": "1"}
-        env["EVA_REPO_URL"] = ROOT.as_uri()
+        env |= {"HOME": folder, "JUPYTER_PLATFORM_DIRS": "1", "EVA_REPO_URL": ROOT.as_uri()} | host
         command = [str(interpreter), "-c", EXECUTE]
         done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
         if done.returncode:
@@ -145,17 +158,20 @@ def prepared(options: argparse.Namespace) -> tuple[Path, dict[str, str]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--venv", type=Path, default=ROOT / "runs" / "colab-venv")
-    parser.add_argument("--python", default=newest(), help="Colab's is 3.13 (default: %(default)s)")
+    parser.add_argument("--python", help=f"an interpreter of Python {PYTHON}, as Colab's")
+    parser.add_argument("--host", choices=("colab", "kaggle"), default="colab")
     parser.add_argument("--only", nargs="+", default=[""])
     parser.add_argument("--fresh", action="store_true", help="make the environment anew")
     options = parser.parse_args()
     interpreter, before = prepared(options)
-    stand_in = colab_module()
+    host = {"KAGGLE_KERNEL_RUN_TYPE": "Interactive"}
+    if options.host == "colab":
+        host = {"PYTHONPATH": str(colab_module())}
     problems = []
     for notebook in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         if not notebook.stem.startswith(tuple(options.only)):
             continue
-        seconds = run(notebook, interpreter, stand_in)
+        seconds = run(notebook, interpreter, host)
         if seconds["setup"] > SETUP_SECONDS:
             problems.append(f"the set-up of {notebook.stem} took more than {SETUP_SECONDS} s")
         after = installed(interpreter)

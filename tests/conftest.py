@@ -21,10 +21,18 @@ from eva_helpers.model import MaskDepthNet, ModelConfig, save_weights
 
 TINY = ModelConfig(widths=(8, 8, 8, 8, 8), blocks=(1, 1, 1, 1, 1), decoder=(8, 8, 8, 8), detail=4)
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
+# Files of tests that train, start processes, or predict photos at their own size.
+SLOW = [
+    "bank", "benchmarks", "demo", "evaluation", "experiments", "export", "finetuning", "hub",
+    "live", "many", "matting", "own_photos", "package", "park", "playground", "real",
+    "refinement", "resume", "training", "training_data", "tuning", "worlds", "writing",
+]  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
+        if item.path.stem.removeprefix("test_") in SLOW or item.get_closest_marker("notebook"):
+            item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("real") and not REAL.is_dir():
             item.add_marker(pytest.mark.skip(reason=f"no real photographs at {REAL}"))
 

@@ -410,6 +410,38 @@ def test_polling_draws_what_is_new(panel, tuner):
     assert not panel.errors
 
 
+def test_a_picture_can_be_asked_for(panel, tuner):
+    """Where the player does not count, a button still calls the kernel."""
+    panel.pace = tuning.Pace(1e9, 1)
+    panel.look.click()
+    first = panel.picture.value
+    press(panel, "start / resume")
+    tuner.wait(3)
+    panel.look.click()
+    assert first and panel.picture.value != first and "running: step" in panel.progress.value
+
+
+def test_a_page_that_was_loaded_again_counts_again(panel):
+    """The front end begins to count when `playing` changes, not when it is found set."""
+    sent = []
+    press(panel, "start / resume")
+    panel.player.observe(lambda change: sent.append(change["new"]), names="playing")
+    press(panel, "start / resume")
+    assert sent == [False, True]
+
+
+def test_a_panel_that_is_made_again_leaves_no_training_behind(panel, tuner, make_trainer, examples):
+    press(panel, "start / resume")
+    tuner.wait(1)
+    second = tuning.Tuner(make_trainer("second"), examples)
+    again = tuning.tuner_panel(second, simple, "unused")
+    press(again, "start / resume")
+    assert tuner.state == "stopped" and (tuner.trainer.folder / "last.safetensors").exists()
+    assert str(tuner.trainer.folder) in again.status.value and second.state == "running"
+    press(again, "stop")
+    assert not [each for each in threading.enumerate() if each.name == "tuner"]
+
+
 def test_every_widget_is_written_by_the_main_thread(panel, tuner):
     writers = set()
     for widget in (panel.picture, panel.status, panel.progress, panel.tries.pair):

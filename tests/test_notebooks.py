@@ -74,7 +74,7 @@ def test_first_cells_are_title_setup_parameters_imports(name):
     assert "**The question:**" in title.source and "![" in title.source and "minute" in title.source
     assert setup.source == first.source, "the set-up cell is the same in every notebook"
     assert setup.metadata["cellView"] == "form" and setup.metadata["jupyter"]["source_hidden"]
-    assert "# @title" in setup.source and len(setup.source.splitlines()) <= 12
+    assert "# @title" in setup.source and len(setup.source.splitlines()) <= 15
     assert tagged(BOOKS[name]) == [parameters]
     assert "from eva_helpers import" in imports.source
     assert not any("sys.path" in cell.source for cell in code(BOOKS[name]))
@@ -224,7 +224,18 @@ def test_without_the_package_the_set_up_says_what_to_do(tmp_path):
     isolated = [sys.executable, "-I", "-S", "-c", setup]  # without site-packages
     done = subprocess.run(isolated, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1 and "make setup" in done.stderr.splitlines()[-1]
-    assert list(tmp_path.iterdir()) == [], "nothing is cloned outside Colab"
+    assert list(tmp_path.iterdir()) == [], "nothing is cloned outside Colab and Kaggle"
+
+
+def test_without_the_internet_the_set_up_says_what_to_switch_on(tmp_path):
+    """As on Kaggle, where it is off at first."""
+    setup = BOOKS["01_data_exploration"].cells[1].source
+    isolated = [sys.executable, "-I", "-S", "-c", setup]  # without site-packages
+    env = os.environ | {"KAGGLE_KERNEL_RUN_TYPE": "Interactive"}
+    env["EVA_REPO_URL"] = (tmp_path / "unreachable").as_uri()
+    done = subprocess.run(isolated, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 1 and "switch on Internet" in done.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == [], "a second try begins anew"
 
 
 def test_an_unknown_parameter_is_refused(tmp_path, capsys):

@@ -1,16 +1,19 @@
-"""The package as users install it: a wheel in its own environment, or the set-up cell on Colab."""
+"""The package as users install it: a wheel, or the set-up cell on Colab."""
 
+import email
 import json
 import os
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
 from conftest import picture
+from packaging.requirements import Requirement
 
 from eva_helpers.paths import ROOT
 
@@ -78,6 +81,17 @@ def test_the_wheel_holds_weights_types_and_licence(wheel):
     assert not any(name.startswith(("tests", "experiments", "benchmarks")) for name in names)
 
 
+def test_the_wheel_brings_none_of_the_extras(wheel):
+    """What `pip install` without brackets brings is the list of dependencies, and no more."""
+    path = next(name for name in zipfile.ZipFile(wheel).namelist() if name.endswith("/METADATA"))
+    metadata = email.message_from_bytes(zipfile.ZipFile(wheel).read(path))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = [Requirement(text) for text in metadata.get_all("Requires-Dist")]
+    brought = {each.name for each in needed if not each.marker or each.marker.evaluate()}
+    assert brought == {Requirement(text).name for text in project["dependencies"]}
+    assert set(metadata.get_all("Provides-Extra")) == project["optional-dependencies"].keys()
+
+
 def test_the_installed_package_predicts(python, tmp_path):
     picture(0).save(tmp_path / "background.png")
     picture(1).save(tmp_path / "image.png")
@@ -108,6 +122,7 @@ def test_the_set_up_cell_installs_the_package_on_colab(tmp_path):
     content.mkdir()
     env = os.environ | {"EVA_REPO_URL": ROOT.as_uri(), "GIT_CONFIG_COUNT": "1"}
     env |= {"GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}  # whoever owns it
+    env.pop("PYTHONPATH", None)
     command = [python, "-c", code]
     done = subprocess.run(command, cwd=content, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

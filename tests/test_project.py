@@ -1,6 +1,7 @@
 """What holds the project together: lists of packages, layers of imports, commands that exist."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -24,14 +25,12 @@ PINS = dict(
 )
 PINS = {canonicalize_name(name): pin for name, pin in PINS.items()}
 WANTED = [Requirement(text) for text in PROJECT["project"]["dependencies"]]
+CLASSIFIERS = PROJECT["project"]["classifiers"]
+MARKERS = PROJECT["tool"]["pytest"]["ini_options"]["markers"]
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 NOTEBOOKS = [Requirement(text) for text in EXTRAS["notebooks"]]
-COLAB = dict(  # preinstalled there
-    line.split("==")
-    for line in (ROOT / "tests/colab-preinstalled.txt").read_text().split()
-    if not line.startswith("#")
-)
-COLAB |= {"torch": "2.11.0", "torchvision": "0.26.0"}
+LISTED = (ROOT / "tests/colab-preinstalled.txt").read_text(encoding="utf-8").splitlines()
+COLAB = dict(line.split("==") for line in LISTED if not line.startswith("#"))  # preinstalled there
 # From the foundation up: a room imports only from those before it.
 ROOMS = [
     "files",
@@ -89,14 +88,27 @@ def test_the_ranges_admit_what_colab_has():
         assert requirement.specifier.contains(COLAB[requirement.name]), requirement
 
 
+CONDA = {  # names on conda-forge
+    "pytorch": "torch",
+    "opencv": "opencv-python-headless",
+    "matplotlib-base": "matplotlib",
+}
+
+
 def test_environment_yml_lists_the_same_packages():
-    text = (ROOT / "environment.yml").read_text()
-    listed = yaml.safe_load(text)["dependencies"]
-    pip = next(entry["pip"] for entry in listed if isinstance(entry, dict))
-    requirements = {str(Requirement(line)) for line in pip if not line.startswith("-")}
-    assert requirements == {str(requirement) for requirement in WANTED + NOTEBOOKS}
-    lines = [line for line in text.partition("- pip:")[2].splitlines() if line.strip()]
-    assert lines and all("#" in line for line in lines), "every package has its reason beside it"
+    """Those that pip installs are not conda's: OpenCV twice would be two builds in one folder."""
+    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
+    conda = yaml.safe_load(text)["dependencies"]
+    pip = next(entry["pip"] for entry in conda if isinstance(entry, dict))
+    assert pip[-1] == "-e ." and conda[-2] == "pip"
+    assert not {"albumentations", "torch"} & {Requirement(line).name for line in pip[:-1]}
+    listed = [Requirement(line) for line in (*conda[:-2], *pip[:-1])]
+    for requirement in listed:
+        requirement.name = CONDA.get(requirement.name, requirement.name)
+    python = "python" + PROJECT["project"]["requires-python"]
+    assert sorted(map(str, listed)) == sorted([python, *map(str, WANTED + NOTEBOOKS)])
+    lines = [line for line in text.splitlines() if ">=" in line or "-e" in line]
+    assert len(lines) > len(listed) and all("#" in line for line in lines), "each has its reason"
 
 
 def test_opencv_is_installed_once():
@@ -202,9 +214,48 @@ def test_version_is_in_one_place():
 
 def test_ci_calls_what_the_readme_says():
     assert "make test" in (ROOT / ".ci/run").read_text()
-    assert ".ci/run" in (ROOT / ".github/workflows/ci.yml").read_text()
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "make run" in readme and "make test" in readme
+
+
+def workflow():
+    text = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+    return yaml.load(text, yaml.BaseLoader)  # the usual one takes `on` for True
+
+
+def test_the_workflow_runs_commands_that_exist():
+    jobs = workflow()["jobs"]
+    lines = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    assert {".ci/run", "setup"} <= {line.split()[1] for line in lines}
+    for line in lines:
+        for target in re.findall(r"^make ([a-z-]+)", line):
+            assert f"\n{target}:" in (ROOT / "Makefile").read_text(encoding="utf-8"), line
+        for script in re.findall(r"^bash (\S+)", line):
+            assert (ROOT / script).is_file(), line
+        for name in re.findall(r'-m "not (\w+)"', line):
+            assert any(each.startswith(f"{name}:") for each in MARKERS), line
+
+
+def test_the_workflow_tests_every_python_that_the_package_names():
+    found = workflow()
+    tested = found["jobs"]["pinned"]["strategy"]["matrix"]["python"]
+    named = [each.rpartition(" ")[2] for each in CLASSIFIERS if re.search(r" 3\.\d+$", each)]
+    assert set(named) <= set(tested)
+    assert found["permissions"] == {"contents": "read"} and found["on"]["schedule"]
+    assert not found["jobs"]["newest"].get("if"), "every week, too"
+
+
+def test_the_devcontainer_runs_commands_that_exist():
+    container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text(encoding="utf-8"))
+    python = re.search(r"python:(3\.\d+)", container["image"])[1]
+    assert f"Programming Language :: Python :: {python}" in CLASSIFIERS
+    command, target = container["postCreateCommand"].split()
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert command == "make" and f"\n{target}:" in makefile
+    chosen = container["customizations"]["vscode"]
+    assert "ms-toolsai.jupyter" in chosen["extensions"]
+    venv = re.search(r"^VENV := (\S+)", makefile, re.MULTILINE)[1]
+    assert f"/{venv}/" in chosen["settings"]["python.defaultInterpreterPath"]
 
 
 def test_readme_links_lead_somewhere():

@@ -15,7 +15,7 @@ from eva_helpers.tuning.pace import Pace
 from eva_helpers.tuning.panel import Panel, listed
 from eva_helpers.tuning.pictures import png
 from eva_helpers.tuning.tries import TriesView
-from eva_helpers.tuning.tuner import ACTIVE, Tuner
+from eva_helpers.tuning.tuner import ACTIVE, Tuner, stop_others
 from eva_helpers.tuning.weights_json import SLIDERS, WEIGHT_PRESETS
 
 DRAWING = (10.0, 0.025)  # the figure is drawn every 10 s, in at most this share of the time
@@ -65,7 +65,8 @@ class TunerPanel(Panel):
         ]
         bars = [self.kit.HBox(self._buttons()), self.kit.HBox(presets), *self.sliders.values()]
         self.progress = self.kit.HTML("ready")
-        live = self.kit.HBox([self.player, self.progress])
+        self.look = self.button("show now", self.show, tip="without waiting for the next picture")
+        live = self.kit.HBox([self.player, self.look, self.progress])
         self.box.children = [*bars, live, self.status, self.picture, *self.tries.widgets]
 
     def _buttons(self) -> list[Any]:
@@ -80,10 +81,18 @@ class TunerPanel(Panel):
         ]
 
     def start(self) -> None:
-        """Start or resume the training, and polling it."""
+        """Start or resume the training, and polling it; one of an earlier panel is stopped."""
+        stopped = stop_others(self.tuner)
         self.tuner.start()
-        self.say("running")
+        self.say(
+            "; ".join(["running", *(f"the training in {folder} stopped" for folder in stopped)])
+        )
         self._play(True)
+
+    def show(self) -> None:
+        """Draw at once: for a front end whose player does not count."""
+        self._drawn = ("", 0)
+        self.poll()
 
     def stop(self) -> None:
         """Stop the training, and show where it stopped."""
@@ -143,6 +152,7 @@ class TunerPanel(Panel):
     def _play(self, on: bool) -> None:
         """Start or end the counting in the front end."""
         if self.player.has_trait("playing"):
+            self.player.playing = False  # a page that was loaded again counts only after a change
             self.player.playing = on
         elif not on:  # ipywidgets 7, as on Colab: only a person can start it
             self.player._playing = False

@@ -53,13 +53,11 @@ class Tuner:
         self._measured: dict[str, float] = {}  # what the row of the current step gets
 
     def start(self) -> None:
-        """Begin, or continue after a pause or a stop.
+        """Begin, or go on after a pause or a stop; what is running goes on.
 
-        Raises:
-            InputError: a training is running in the same folder, or all epochs are trained.
-        """
-        if self.state in ACTIVE and "pause" in self._requests:
-            self._requests.remove("pause")
+        InputError: another runs in this folder, or all epochs are trained."""
+        if self.state in ACTIVE:
+            self._requests.discard("pause")
             return
         folder = self.trainer.folder.resolve()
         other = _tuners.get(folder)
@@ -211,7 +209,12 @@ class Tuner:
         self.trainer.averaged_net.load_state_dict(best)
 
 
-@atexit.register
-def _stop_all() -> None:
-    for tuner in list(_tuners.values()):
-        tuner.stop(10)
+def stop_others(kept: Tuner | None, timeout: float = 60.0) -> list[Path]:
+    """Stop all trainings but `kept`, e.g. of a cell that was run again; returns their folders."""
+    others = [each for each in _tuners.values() if each.state in ACTIVE and each is not kept]
+    for other in others:
+        other.stop(timeout)
+    return [other.trainer.folder for other in others]
+
+
+atexit.register(stop_others, None, 10.0)
