@@ -26,9 +26,9 @@ class ShardDataset(IterableDataset[Tensors]):
 
     The processes of a DataLoader each read tar files of their own: there should be as many, or a
     multiple; with `ranks`, so do those that torchrun starts. A `Trainer` needs it without `ranks`:
-    it divides the batches itself. With `shuffle`, the tar files are in another order in every epoch (see
-    `data.set_epoch`), and samples are drawn from a buffer of `shuffle`; 0: all in order. Not with
-    `persistent_workers`, whose processes do not learn of the epoch.
+    it divides the batches itself. With `shuffle`, the tar files are in another order in every epoch
+    (see `data.set_epoch`), and samples are drawn from a buffer of `shuffle`; 0: all in order. Not
+    with `persistent_workers`, whose processes do not learn of the epoch.
 
     Raises:
         InputError: the folder holds no such files, one is missing or cut short, or the package
