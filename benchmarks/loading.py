@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from eva_helpers.training import Trainer, TrainingConfig
 
 ORIGINAL = "original loading (JPEG, PIL, torchvision)"
 PROCESSES = (0, 1, 2)  # of the loader
+WARM = 8  # steps
 
 
 class Augmented(Dataset):
@@ -84,17 +85,23 @@ def reader(data: Dataset, count: int) -> Callable[[], int]:
     return read
 
 
-def waiting(catalogue: Catalogue, size: int, batch: int, seconds: float) -> dict[str, float]:
-    """Samples a second of whole training, and the share of the time that it waits for batches."""
+def waiting(
+    catalogue: Catalogue, size: int, batch: int, seconds: float,
+    processes: Iterable[int] = PROCESSES, warm: int = WARM,
+) -> dict[str, float]:  # fmt: skip
+    """Samples a second of whole training, and the share of the time that it waits for batches.
+
+    `processes`: numbers of the loader's workers, `warm`: steps that are not counted.
+    """
     data = CompositeDataset(catalogue, size=size, augment=True, strength=1.0)
     result = {}
-    for workers in PROCESSES:
+    for workers in processes:
         batches = iter(make_loader(data, batch, samples=batch * 10_000, workers=workers))
         with tempfile.TemporaryDirectory() as folder:
             config = TrainingConfig(epochs=1)
             trainer = Trainer(MaskDepthNet(), [0] * 10_000, [], folder, config, z_near=1.5)
             trainer.net.train()
-            for _ in range(8):  # workers first read the scenes and fill their queues
+            for _ in range(warm):  # workers first read the scenes and fill their queues
                 trainer.step(next(batches))
             waited = 0.0
             steps = 0

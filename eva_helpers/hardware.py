@@ -6,9 +6,12 @@ import sys
 import torch
 
 
-def fast_bf16() -> bool:
-    """Whether bfloat16 is multiplied in hardware; elsewhere autocast only slows things down."""
-    if torch.cuda.is_available():
+def fast_bf16(kind: str | None = None) -> bool:
+    """Whether bfloat16 is multiplied in hardware; elsewhere autocast only slows things down.
+
+    `kind` is that of a device; None: the GPU if there is one, else the CPU.
+    """
+    if kind == "cuda" or (kind is None and torch.cuda.is_available()):
         return torch.cuda.is_bf16_supported(including_emulation=False)
     # older versions of torch cannot tell
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
@@ -28,7 +31,7 @@ def precision() -> str:
 def autocast(device: torch.device | str, enabled: bool = True) -> torch.autocast:
     """The context for inference on `device`: bfloat16 where it is fast, else float32."""
     kind = torch.device(device).type
-    return torch.autocast(kind, torch.bfloat16, enabled=enabled and fast_bf16())
+    return torch.autocast(kind, torch.bfloat16, enabled=enabled and fast_bf16(kind))
 
 
 def keep_freed_memory() -> bool:

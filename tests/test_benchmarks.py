@@ -17,11 +17,18 @@ from eva_helpers.paths import ROOT
 from eva_helpers.storage import FolderDataset
 
 
-@pytest.mark.parametrize("script", ["speed", "files", "many", "photos", "runtimes"])
+@pytest.mark.parametrize("script", ["speed", "files", "many", "photos", "runtimes", "gpu"])
 def test_every_script_has_help(script, capsys):
     with pytest.raises(SystemExit) as end:
         importlib.import_module(f"benchmarks.{script}").main(["--help"])
     assert end.value.code == 0 and "--json" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_nothing_is_measured(tmp_path, capsys):
+    target = tmp_path / "gpu.json"
+    assert importlib.import_module("benchmarks.gpu").main(["--json", str(target)]) == 2
+    assert "not measured" in capsys.readouterr().err and not target.exists()
 
 
 def test_the_pair_of_photos_is_measured_in_parts(tmp_path, weights, monkeypatch):

@@ -106,6 +106,8 @@ def test_the_loss_of_scale_free_batches_ignores_scale_and_shift(make_trainer, ex
     trainer = make_trainer()
     trainer.__class__ = finetuning.FinetuningTrainer
     trainer.net.eval()
+    device = trainer.accelerator.device
+    examples = {name: value.to(device) for name, value in examples.items()}
     marked = examples | {finetuning.MARK: torch.ones(4)}
     logits, net_depth = trainer.predict(examples)
     trainer.predict = lambda batch: (logits, 0.3 * net_depth + 0.1)

@@ -346,7 +346,7 @@ def test_inference_returns_probabilities_and_depth_that_can_be_trained_on():
 
 
 def test_exact_inference_is_float32_where_bfloat16_is_fast(monkeypatch):
-    monkeypatch.setattr("eva_helpers.hardware.fast_bf16", lambda: True)
+    monkeypatch.setattr("eva_helpers.hardware.fast_bf16", lambda kind: True)
     torch.manual_seed(0)
     net = MaskDepthNet(TINY).eval()
     seen = []

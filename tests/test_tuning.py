@@ -124,13 +124,14 @@ def test_reset_goes_back_to_the_best(tuner):
     pause(tuner)
     best = load_weights(tuner.trainer.folder / "best.safetensors").state_dict()
     nets = (tuner.trainer.averaged_net, tuner.trainer.net)
-    changed = [name for name in best if not torch.equal(nets[1].state_dict()[name], best[name])]
+    now = nets[1].state_dict()
+    changed = [name for name in best if not torch.equal(now[name].cpu(), best[name])]
     assert changed, "it has been trained since"
     tuner.reset()
     tuner.wait_until("paused")
     for net in nets:
         state = net.state_dict()
-        assert all(torch.equal(state[name], value) for name, value in best.items())
+        assert all(torch.equal(state[name].cpu(), value) for name, value in best.items())
 
 
 def test_reset_works_while_the_training_runs_and_after_it(tuner):
@@ -143,7 +144,7 @@ def test_reset_works_while_the_training_runs_and_after_it(tuner):
     tuner.reset()
     best = load_weights(tuner.trainer.folder / "best.safetensors").state_dict()
     state = tuner.trainer.net.state_dict()
-    assert all(torch.equal(state[name], value) for name, value in best.items())
+    assert all(torch.equal(state[name].cpu(), value) for name, value in best.items())
 
 
 def test_a_failing_training_says_so_and_keeps_the_last_checkpoint(tuner):

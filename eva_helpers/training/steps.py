@@ -102,7 +102,9 @@ class Steps:
         loss, terms = self.losses({k: v.to(self.accelerator.device) for k, v in batch.items()})
         if self.on_loss:
             self.on_loss(loss, terms)
-        values = {name: value.item() for name, value in terms.items()} | {"loss": loss.item()}
+        # one transfer: each would wait for the GPU
+        numbers = torch.stack([*terms.values(), loss]).detach().tolist()
+        values = dict(zip((*terms, "loss"), numbers, strict=True))
         if not math.isfinite(values["loss"]):
             bad = ", ".join(name for name, value in values.items() if not math.isfinite(value))
             raise NotFinite(f"not finite: {bad}")
