@@ -73,6 +73,7 @@ DEFAULTS: dict[str, tuple[bool | int | float | str, str]] = {
     "composites": ("", "your folder of composites instead: bg, fg_bg, fg_bg_mask, depthmap"),
     "near_is_dark": (True, "in their depth files"),
     "depth_white": (0.0, "their value of white, 0: recognised"),
+    "log_with": ("", "tracker, such as tensorboard or wandb (default: none)"),
     "save_minutes": (5.0, "from one save within an epoch to the next, 0: only after epochs"),
 }
 
@@ -125,6 +126,7 @@ def make_trainer(options: Namespace) -> Trainer:
         initial_net(options.initial_weights),
         make_loader(train, options.batch_size, **epoch), make_loader(fixed, VALIDATION_BATCH),
         options.out, config, weights, z_near=z_near, resume=True, say=tqdm.write,
+        log_with=options.log_with,
     )  # fmt: skip
 
 
