@@ -11,7 +11,7 @@ from eva_helpers.model import MaskDepthNet, Refiner, fit, match, with_refiner
 from eva_helpers.model.refiner import REACH
 from eva_helpers.refinement import CoarseToFine, passes, tiles
 from eva_helpers.refinement.aligned import AlignedPair, as_tensor
-from eva_helpers.refinement.boxes import MOST, object_boxes
+from eva_helpers.refinement.boxes import MOST, grown, object_boxes
 
 
 def disc(shape, centre, radius):
@@ -62,6 +62,42 @@ def test_boxes_stay_in_the_frame_and_take_its_edge():
 @pytest.mark.parametrize("mask", [np.zeros((60, 80), np.float32), disc((60, 80), (30, 30), 1)])
 def test_no_box_for_nothing_or_specks(mask):
     assert object_boxes(mask, (600, 800)) == []
+
+
+def test_grown_boxes_hold_the_box_in_the_frame():
+    rng = np.random.default_rng(0)
+    frame = (480, 630)
+    for _ in range(200):
+        top, bottom = np.sort(rng.choice(frame[0] + 1, 2, replace=False)).tolist()
+        left, right = np.sort(rng.choice(frame[1] + 1, 2, replace=False)).tolist()
+        found = grown((top, left, bottom, right), 64, frame)
+        assert 0 <= found[0] <= top and 0 <= found[1] <= left
+        assert bottom <= found[2] <= frame[0] and right <= found[3] <= frame[1]
+        for side, limit in zip((found[2] - found[0], found[3] - found[1]), frame, strict=True):
+            assert side % 64 == 0 or side == limit
+
+
+def test_many_objects_are_seen_in_few_sizes(monkeypatch):
+    """Each size of a tensor takes memory for good."""
+
+    def sizes(step):
+        seen = set()
+        fine = CoarseToFine(Perfect(TINY), 64, step)
+
+        def second_pass(pair, box, size):
+            seen.add(size)
+            return np.zeros(size, np.float32)
+
+        monkeypatch.setattr(fine, "second_pass", second_pass)
+        rng = np.random.default_rng(0)
+        photo = smooth(rng, 800)[:600]
+        pair, _, _ = fine.first_pass(photo, photo)
+        for _ in range(40):
+            radius = rng.uniform(3, 20)
+            fine.refined(pair, disc((48, 64), rng.uniform(0, 1, 2) * (48, 64), radius))
+        return len(seen)
+
+    assert sizes(64) < 20 < 30 < sizes(1)
 
 
 def test_dozens_of_small_changes_share_a_few_boxes():

@@ -16,6 +16,7 @@ from eva_helpers.predict.pairing import align_background, check_pair
 from eva_helpers.predict.predictor import Photo, Predictor, load_pair
 
 AHEAD = 2  # images under way for each thread
+STEP = 64  # px: few sizes of boxes, so that memory stays flat
 
 
 class Workers:
@@ -34,7 +35,7 @@ class Workers:
         """Maps of an image; a sentence where it is refused."""
         if not hasattr(self._own, "passes"):
             torch.set_num_threads(1)
-            self._own.passes = type(self.passes)(self.passes.net, self.passes.size)
+            self._own.passes = type(self.passes)(self.passes.net, self.passes.size, STEP)
         try:
             scene, photo = load_pair(self.background, source, self.resize)
         except InputError as error:

@@ -31,6 +31,17 @@ def object_boxes(mask: np.ndarray, shape: tuple[int, ...]) -> list[Box]:
     return _joined([tuple(box) for box in placed.tolist()])
 
 
+def grown(box: Box, step: int, frame: tuple[int, ...]) -> Box:
+    """A box with sides that are multiples of `step`, or as long as those of the frame (H, W)."""
+    sides = []
+    for start, end, limit in zip(box[:2], box[2:], frame, strict=False):
+        length = min(-(-(end - start) // step) * step, limit)
+        first = min(max(0, (start + end - length) // 2), limit - length)
+        sides.append((first, first + length))
+    (top, bottom), (left, right) = sides
+    return top, left, bottom, right
+
+
 def _joined(boxes: list[Box]) -> list[Box]:
     """The boxes, overlapping ones joined, and the nearest ones while there are too many."""
     boxes = list(boxes)

@@ -16,7 +16,7 @@ from eva_helpers.hardware import autocast
 from eva_helpers.images import MIN_SIDE, resize
 from eva_helpers.model import MaskDepthNet
 from eva_helpers.refinement.aligned import AlignedPair, as_photos
-from eva_helpers.refinement.boxes import Box, object_boxes
+from eva_helpers.refinement.boxes import Box, grown, object_boxes
 from eva_helpers.refinement.tiles import sharpened
 
 INPUT_SIZE = 224  # px of the longer side at which the whole frame is seen
@@ -31,13 +31,16 @@ STRIP = 256  # rows whose depth is composed at a time: large photos need no more
 class CoarseToFine:
     """Mask and depth at the photos' own size, on the CPU, by a copy of `net`.
 
-    The whole frame is seen at `size` px or less of the longer side. Called with photos as tensors
+    The whole frame is seen at `size` px or less of the longer side. With `step`, boxes are seen in
+    few sizes only, multiples of so many px: every other size costs memory that is not given back.
+    Called with photos as tensors
     (B, 3, H, W) in [0, 1], it returns (B, 1, H, W), as `model.inference` does.
     """
 
-    def __init__(self, net: MaskDepthNet, size: int = INPUT_SIZE) -> None:
+    def __init__(self, net: MaskDepthNet, size: int = INPUT_SIZE, step: int = 1) -> None:
         self.net = deepcopy(net).eval().cpu().to(memory_format=torch.channels_last)
         self.size = size
+        self.step = step
 
     def __call__(self, background: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         shots = (as_photos(photos) for photos in (background, image))
@@ -67,6 +70,9 @@ class CoarseToFine:
         """The mask at the photos' own size, float32 (H, W), from a coarse one (h, w)."""
         mask = resize(coarse, pair.image.shape[:2]).copy()
         for box in object_boxes(coarse, pair.image.shape):
+            if self.step > 1:
+                parts = -(-max(box[2] - box[0], box[3] - box[1]) // BOX_SIZE)
+                box = grown(box, self.step * parts, mask.shape)
             sides = (box[2] - box[0], box[3] - box[1])
             scale = min(1.0, BOX_SIZE / max(sides))
             if scale * max(mask.shape) < WORTHWHILE * max(coarse.shape):
