@@ -9,6 +9,7 @@ from eva_helpers.catalogue import load_catalogue, open_catalogue
 from eva_helpers.files import InputError, command_line, writable_folder
 from eva_helpers.paths import SHIPPED
 from eva_helpers.training.finetuning import finetune
+from eva_helpers.training.processes import is_main
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -47,5 +48,6 @@ def main(arguments: list[str] | None = None) -> None:
         open_catalogue(options.catalogue), options.weights, options.out, park=load_catalogue(),
         minutes=options.minutes, strength=options.strength, seed=options.seed,
     )  # fmt: skip
-    print(text(report))
-    print("wrote", options.out / "finetuned.safetensors")
+    if is_main():
+        print(text(report))
+        print("wrote", options.out / "finetuned.safetensors")
