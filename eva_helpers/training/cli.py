@@ -9,6 +9,7 @@ from eva_helpers.catalogue import load_catalogue, open_catalogue
 from eva_helpers.files import InputError, command_line, writable_folder
 from eva_helpers.paths import SHIPPED
 from eva_helpers.training.finetuning import finetune
+from eva_helpers.training.processes import is_main
 from eva_helpers.training.tracking import check_tracker
 
 
@@ -51,5 +52,6 @@ def main(arguments: list[str] | None = None) -> None:
         minutes=options.minutes, strength=options.strength, seed=options.seed,
         log_with=options.log_with,
     )  # fmt: skip
-    print(text(report))
-    print("wrote", options.out / "finetuned.safetensors")
+    if is_main():
+        print(text(report))
+        print("wrote", options.out / "finetuned.safetensors")

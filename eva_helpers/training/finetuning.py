@@ -27,7 +27,7 @@ from eva_helpers.data.dataset import Tensors
 from eva_helpers.evaluation import correlation, evaluate, summary
 from eva_helpers.evaluation.baselines import calibrated_subtraction
 from eva_helpers.evaluation.scoring import Batch, Method
-from eva_helpers.files import InputError, make_folder, same_settings, write_json
+from eva_helpers.files import InputError, write_json
 from eva_helpers.model import (
     MaskDepthNet,
     inference,
@@ -37,6 +37,8 @@ from eva_helpers.model import (
     weights_file,
 )
 from eva_helpers.training.config import TrainingConfig
+from eva_helpers.training.folder import claim
+from eva_helpers.training.processes import is_main, on_main
 from eva_helpers.training.tracking import check_tracker
 from eva_helpers.training.trainer import Trainer
 
@@ -134,11 +136,10 @@ def finetune(
     start = initial_net(weights).eval()
     checksum = hashlib.sha256(weights_file(start)).hexdigest()[:12]
     begun = {"weights": checksum, "replay": replay}
-    same_settings(out / "start.json", begun, "choose another folder")
-    write_json(make_folder(out) / "start.json", begun)
+    on_main(lambda: claim(out / "start.json", begun))
     size = max(sizes or BATCHES)
     validation = held_out(catalogue, "validation", size, strength, seed)
-    if fall_when_near(start, validation):
+    if is_main() and fall_when_near(start, validation):
         say(
             f"the depth labels of {catalogue.folder} fall where the network sees things come "
             "nearer: if they are distances, store their inverse (near = 1)."
@@ -151,24 +152,28 @@ def finetune(
         z_near=catalogue.z_near, resume=resume, say=say, log_with=log_with,
     )  # fmt: skip
     trainer.fit()
-    trained = load_weights(trainer.folder / "best.safetensors")
-    sets = {
-        "your validation split": validation,
-        "your test split": held_out(catalogue, "test", size, strength, seed),
-        "the park's validation split": held_out(park, "validation", 64, 1.0, seed),
-    }
-    methods = {
-        "before": inference(start),
-        "after": inference(trained),
-        "subtraction": calibrated_subtraction(catalogue, size, seed, strength),
-    }
-    scores = compared(methods, sets, park.z_near)
-    if not catalogue.metric:
-        for name in ("your validation split", "your test split"):
-            scores[name] = {who: scale_free(row) for who, row in scores[name].items()}
-    yours = scores["your validation split"]
-    better = yours["after"]["mask_iou"] > yours["before"]["mask_iou"]
-    return write(start if not better else trained, out, {"better": better, "scores": scores})
+
+    def judged() -> dict:
+        trained = load_weights(trainer.folder / "best.safetensors")
+        sets = {
+            "your validation split": validation,
+            "your test split": held_out(catalogue, "test", size, strength, seed),
+            "the park's validation split": held_out(park, "validation", 64, 1.0, seed),
+        }
+        methods = {
+            "before": inference(start),
+            "after": inference(trained),
+            "subtraction": calibrated_subtraction(catalogue, size, seed, strength),
+        }
+        scores = compared(methods, sets, park.z_near)
+        if not catalogue.metric:
+            for name in ("your validation split", "your test split"):
+                scores[name] = {who: scale_free(row) for who, row in scores[name].items()}
+        yours = scores["your validation split"]
+        better = yours["after"]["mask_iou"] > yours["before"]["mask_iou"]
+        return write(start if not better else trained, out, {"better": better, "scores": scores})
+
+    return on_main(judged)
 
 
 def compared(

@@ -67,3 +67,13 @@ class RunFolder:
         outputs |= {BEST: contents[BEST]} if BEST in contents else {}
         for name, data in outputs.items():
             files.write_whole(self.path / name, data)
+
+
+def claim(record: Path, settings: dict[str, Any]) -> None:
+    """Write `settings` to `record`, which says what its folder holds.
+
+    Raises:
+        InputError: it records other settings, or cannot be written.
+    """
+    files.same_settings(record, settings, "choose another folder")
+    files.write_json(files.make_folder(record.parent) / record.name, settings)
