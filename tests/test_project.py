@@ -35,6 +35,7 @@ COLAB |= {"torch": "2.11.0", "torchvision": "0.26.0"}
 # From the foundation up: a room imports only from those before it.
 ROOMS = [
     "files",
+    "schemas",
     "paths",
     "images",
     "hardware",
