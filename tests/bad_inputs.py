@@ -36,7 +36,14 @@ from eva_helpers.model import MaskDepthNet, load_weights, save_weights
 from eva_helpers.paths import ROOT, new_run, record_metrics
 from eva_helpers.predict import Predictor, effects, load_pair, predict_images
 from eva_helpers.predict.many import predict_many
-from eva_helpers.storage import FolderDataset, PackedDataset, pack, write_composites
+from eva_helpers.storage import (
+    FolderDataset,
+    PackedDataset,
+    ShardDataset,
+    pack,
+    write_composites,
+    write_shards,
+)
 from eva_helpers.training.finetuning import finetune
 from eva_helpers.training.folder import RunFolder
 from eva_helpers.tuning.bank import Bank
@@ -134,6 +141,13 @@ BANK: dict[str, tuple] = {
     "widths": ([20_000] * 5, [8] * 4, [0] * 5, "x", None, [6] * 5, MISSING),
     "notes": (5, "x"),
     "weightings": ({}, None, 5, MISSING),
+}
+SHARDS: dict[str, tuple] = {
+    "": ([], 5, None, "x", {}),
+    "format": (5, None, "eva_helpers.folders 2", MISSING),
+    "split": ("../x", "a/b", "", 5.5, None, [], MISSING),
+    "per_shard": (*COUNTS, MISSING),
+    "count": (*COUNTS, 10**9, MISSING),
 }
 PACK: dict[str, tuple] = {
     "": ([], 5, None, "x", {}),
@@ -298,6 +312,8 @@ class Kit:
         data = CompositeDataset(load_catalogue(self.catalogue), None, None, size=32, positions=1)
         write_composites(data, self.composites, 6)
         self.dataset = data
+        self.shards = folder / "shards"
+        write_shards(data, self.shards, 6)
         self.pack = folder / "pack"
         pack(FolderDataset(self.composites, size=32), self.pack)
 
@@ -414,6 +430,12 @@ def in_pack(place: str, value: Any, kit: Kit) -> object:
     path = kit.pack / "pack.json"
     text = json.dumps(put(json.loads(path.read_text()), place, value))
     return kit.with_text(path, text, lambda: use_pack(kit))
+
+
+def in_shards(place: str, value: Any, kit: Kit) -> object:
+    path = kit.shards / "settings.json"
+    text = json.dumps(put(json.loads(path.read_text()), place, value))
+    return kit.with_text(path, text, lambda: ShardDataset(kit.shards))
 
 
 def use_pack(kit: Kit) -> object:
@@ -614,6 +636,7 @@ CASES: dict[str, Callable[[Kit], object]] = {
     **_table("weighting", WEIGHTING, in_weighting),
     **_table("bank", BANK, in_bank),
     **{f"bank: a weight is {value}": partial(bank_tensor, value) for value in (NAN, INF)},
+    **_table("shards", SHARDS, in_shards),
     **_table("pack", PACK, in_pack),
     **{f"pack: {name} {change}": partial(in_array, name, change)
        for name in ("image", "depth", "background_of") for change in ARRAYS

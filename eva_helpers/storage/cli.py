@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from eva_helpers.catalogue import SPLITS, load_catalogue
 from eva_helpers.data import PLACEMENTS, CompositeDataset, channel_statistics
-from eva_helpers.files import InputError, command_line, shard, writable_folder
+from eva_helpers.files import InputError, command_line, writable_folder
 from eva_helpers.paths import PARK
-from eva_helpers.schemas import Count, Positive, Processes, Seed, Side, option
+from eva_helpers.schemas import Count, Positive, Processes, Seed, Side, option, shard
 from eva_helpers.storage.folders import FolderDataset
 from eva_helpers.storage.packing import pack
 from eva_helpers.storage.sharding import write_shards
@@ -55,9 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     layouts = "a file for each map (default), or tar files"
     write.add_argument("--format", choices=FORMATS, default="folders", help=layouts)
     tars = write.add_argument_group("with --format webdataset")
-    tars.add_argument(
-        "--per-shard", type=option(Count), help="samples in a tar file (default: 256 MB)"
-    )
+    samples = "samples in a tar file (default: 256 MB)"
+    tars.add_argument("--per-shard", type=option(Count), help=samples)
     tars.add_argument("--shard", type=shard, help="part I/N of the tar files, for several machines")
     packing = commands.add_parser("pack", help="decode such files into arrays; resumes")
     packing.set_defaults(run=_pack)
