@@ -221,7 +221,8 @@ NOT_PICTURES: dict[str, Any] = {
     "floats": np.zeros((64, 64, 3)), "grey": np.zeros((64, 64), np.uint8), "set": {1},
     "nothing": np.zeros((0, 64, 3), np.uint8), "RGBA": np.zeros((64, 64, 4), np.uint8),
     "objects": np.array([None]), "small": np.zeros((31, 64, 3), np.uint8), "NUL": "a\0.png",
-    "long": LONG, "wide": np.zeros((32, 40_000, 3), np.uint8), "empty name": "",
+    "long": LONG, "a strip": np.zeros((32, 8_000, 3), np.uint8), "empty name": "",
+    "wide": np.zeros((32, 40_000, 3), np.uint8),
 }  # fmt: skip
 OPTIONS: dict[str, list[tuple]] = {
     "predict --background GOOD --image GOOD2 --out OUT": [

@@ -160,7 +160,7 @@ def test_a_folder_of_files_is_no_folder_of_shards(composites, shards, tmp_path):
     write_composites(composites, tmp_path / "files", 5)
     with pytest.raises(InputError, match=r"now 'eva_helpers\.shards 1'"):
         write_shards(composites, tmp_path / "files", 5)
-    with pytest.raises(InputError, match="expected 'eva_helpers.shards 1'"):
+    with pytest.raises(InputError, match=r"expected 'eva_helpers\.shards 1'"):
         ShardDataset(tmp_path / "files")
     with pytest.raises(InputError, match="is not the settings of"):
         ShardDataset(tmp_path / "nowhere")

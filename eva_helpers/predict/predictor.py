@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # slow to import: errors in the photos' paths come first
 
 INPUT_SIZE = 224  # px of the longer side in the network, which was trained on 64 to 224 px
 STRIP = 64  # rows that are quantised at a time: large maps need no float copy
+LONGEST = 100  # of the shorter side: copies for the check of the pair keep a few pixels
 SAME_SHAPE = 0.02  # aspect ratios that differ by less show the same frame at another size
 
 Photo = np.ndarray | Image.Image | str | os.PathLike
@@ -181,9 +182,9 @@ def _as_rgb(picture: Picture, name: str, white: float | None) -> np.ndarray:
         photo = picture
     else:
         photo = to_rgb(picture, white)
-    if min(photo.shape[:2]) < MIN_SIDE:
-        least = f"at least {MIN_SIDE} px a side"
-        raise InputError(f"{name} is {size_text(photo)}: expected {least}; use a larger photo.")
+    if min(photo.shape[:2]) < max(MIN_SIDE, max(photo.shape[:2]) / LONGEST):
+        least = f"at least {MIN_SIDE} px a side, and a longer side of {LONGEST} times that at most"
+        raise InputError(f"{name} is {size_text(photo)}: expected {least}; use another photo.")
     return photo
 
 
