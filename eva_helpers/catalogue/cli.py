@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 
 from eva_helpers.catalogue.build import LICENCES, build_catalogue
-from eva_helpers.catalogue.catalogue import SPLITS
 from eva_helpers.catalogue.depth_labels import DEPTH_MODEL, depth_estimator, label_depth
 from eva_helpers.catalogue.public_data import PUBLIC, public_photos
 from eva_helpers.catalogue.sources import photos_of_folder
-from eva_helpers.files import InputError, command_line, writable_folder
+from eva_helpers.files import command_line, writable_folder
+from eva_helpers.schemas import Count, Seed, option
 
 
 @command_line
@@ -27,12 +27,10 @@ def main(arguments: list[str] | None = None) -> None:
     add("--depth", action="store_true", help="label depth with a pretrained model (99 MB)")
     add("--depth-model", default=DEPTH_MODEL, help="its name or folder (default: %(default)s)")
     add("--revision", help="of the depth model")
-    add("--limit", type=int, default=500, help="photos of each kind from the public data sets")
-    add("--seed", type=int, default=0, help="of the split")
+    limit = "photos of each kind from the public data sets"
+    add("--limit", type=option(Count), default=500, help=limit)
+    add("--seed", type=option(Seed), default=0, help="of the split")
     options = parser.parse_args(arguments)
-    if options.seed < 0 or options.limit < len(SPLITS):
-        given = f"--seed {options.seed} and --limit {options.limit}"
-        raise InputError(f"{given}: expected at least 0 for the seed, {len(SPLITS)} for the limit.")
     name = "folder" if options.folder else PUBLIC
     print(f"licence: {LICENCES[name]}")
     if options.folder:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from eva_helpers.catalogue import load_catalogue
 from eva_helpers.evaluation.report import evaluation_report, report_text
-from eva_helpers.files import InputError, command_line, writable_folder, write_json
-from eva_helpers.images import MIN_SIDE
+from eva_helpers.files import InputError, command_line, is_file, writable_folder, write_json
 from eva_helpers.model import load_weights
 from eva_helpers.paths import PARK, WEIGHTS
+from eva_helpers.schemas import Count, Seed, Side, option
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -18,9 +18,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--weights", default=WEIGHTS, help="weights file (default: the shipped one)")
     add("--catalogue", default=PARK, help="folder of a catalogue (default: the embedded park)")
-    add("--sizes", type=int, nargs="+", default=[64, 224], help="px a side (default: 64 224)")
-    add("--samples", type=int, default=384, help="composites per quadrant (default: %(default)s)")
-    add("--seed", type=int, default=0)
+    sizes = "px a side (default: 64 224)"
+    add("--sizes", type=option(Side), nargs="+", default=[64, 224], help=sizes)
+    samples = "composites per quadrant (default: %(default)s)"
+    add("--samples", type=option(Count), default=384, help=samples)
+    add("--seed", type=option(Seed), default=0)
     add("--out", type=Path, required=True, help="folder for evaluation.json and the figure")
     return parser.parse_args(arguments)
 
@@ -30,12 +32,9 @@ def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     options = parse(arguments)
     path = options.out / "evaluation.json"
-    if path.exists():
+    if is_file(path):
         raise InputError(f"{path} exists and would be overwritten: choose another --out folder.")
     sizes = tuple(sorted(options.sizes))
-    if sizes[0] < MIN_SIDE or options.samples < 1:
-        given = f"--sizes {options.sizes} --samples {options.samples}"
-        raise InputError(f"{given}: expected at least {MIN_SIDE} px and one sample.")
     net = load_weights(options.weights)
     catalogue = load_catalogue(options.catalogue)
     writable_folder(options.out)  # before the long part
