@@ -18,9 +18,9 @@ from eva_helpers.catalogue import open_catalogue
 from eva_helpers.data import CompositeDataset, fixed_sample, make_loader
 from eva_helpers.data.dataset import Tensors
 from eva_helpers.files import InputError, command_line
-from eva_helpers.images import MIN_SIDE
 from eva_helpers.losses import BALANCES, LossWeights
 from eva_helpers.model import initial_net
+from eva_helpers.schemas import MIN_SIDE
 from eva_helpers.storage import AugmentedComposites, FolderDataset, split_composites
 from eva_helpers.training.config import TrainingConfig
 from eva_helpers.training.processes import count, is_main, on_main, state
