@@ -227,6 +227,7 @@ def tune(session: Session) -> None:
     assert session.value(0) == mask
     session.changes(LIVE, session.picture(LIVE), "the training goes on")
     compare(session)
+    load_again(session)
     session.press("save")
     session.says(STATUS, "tuned.safetensors")
     session.press("stop")
@@ -272,6 +273,18 @@ def compare(session: Session) -> None:
     assert session.picture(LIVE) == halted, "a paused training draws nothing new"
     session.press("start / resume")
     session.changes(LIVE, halted, "the training continues")
+
+
+def load_again(session: Session) -> None:
+    """The page is loaded again: `start` lets the panel follow the training that still runs."""
+    session.menu("File", "Save Notebook")
+    session.page.wait_for_timeout(3000)
+    session.page.reload()
+    session.page.locator(".widget-slider").first.wait_for(timeout=120_000)
+    session.page.get_by_role("button", name="show now", exact=True).first.click()
+    session.press("start / resume")
+    session.steps(TRIED)
+    session.shot("loaded_again")
 
 
 def follow(session: Session) -> list[float]:

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -110,6 +111,19 @@ def test_environment_yml_lists_the_same_packages():
     assert sorted(map(str, listed)) == sorted([python, *map(str, WANTED + NOTEBOOKS)])
     lines = [line for line in text.splitlines() if ">=" in line or "-e" in line]
     assert len(lines) > len(listed) and all("#" in line for line in lines), "each has its reason"
+
+
+def test_binder_installs_the_same_packages():
+    of_all = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    found = yaml.safe_load((ROOT / "binder/environment.yml").read_text(encoding="utf-8"))
+    python, torch, *rest = found["dependencies"]
+    assert Requirement(python.replace("=", "==")).specifier.contains("3.12"), "one version"
+    assert torch.replace("-cpu", "") == of_all["dependencies"][1]
+    assert rest[:-1] == of_all["dependencies"][2:-1]
+    assert [*rest[-1]["pip"], "-e ."] == of_all["dependencies"][-1]["pip"]
+    script = ROOT / "binder/postBuild"
+    assert "pip install --no-deps -e ." in script.read_text(encoding="utf-8")
+    assert os.name != "posix" or os.access(script, os.X_OK)
 
 
 def test_opencv_is_installed_once():
