@@ -135,7 +135,7 @@ def _encoded(
 def _archive(samples: Iterator[dict[str, bytes]], numbers: range, progress: Progress) -> bytes:
     """A tar file of the next samples."""
     archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+    with tarfile.TarFile(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for number in numbers:
             for suffix, data in next(samples).items():
                 entry = tarfile.TarInfo(f"{number:09d}{suffix}")  # without time and owner
