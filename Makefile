@@ -52,6 +52,14 @@ test-browser: $(READY)  ## drive notebook 06 in a real browser (needs Debian's c
 	$(BIN)/python tests/browser.py
 	$(BIN)/python tests/browser_demo.py
 
+fuzz: MINUTES = 1
+fuzz: $(READY)  ## read damaged pictures made at random, MINUTES=1 long
+	PYTHONPATH=. $(BIN)/python tests/fuzz_pictures.py --minutes $(MINUTES)
+
+audit: $(READY)  ## known vulnerabilities of the pinned packages (needs the network)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[audit]'
+	$(BIN)/python tools/audit.py
+
 bench: $(READY)  ## speed, beside the original project's way
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.files
@@ -102,4 +110,4 @@ park:  ## render the embedded park with Blender (needs the `render` extra, Pytho
 clean:  ## remove the environment and caches; runs/ stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info
 
-.PHONY: help setup run test test-colab test-browser bench demo train finetune evaluate variants bank balances report lab park clean
+.PHONY: help setup run test test-colab test-browser fuzz audit bench demo train finetune evaluate variants bank balances report lab park clean

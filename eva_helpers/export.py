@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from eva_helpers import __version__
 from eva_helpers.files import InputError, command_line, output_file, write_whole
-from eva_helpers.images import MIN_SIDE
 from eva_helpers.model import MaskDepthNet, load_weights
 from eva_helpers.paths import WEIGHTS
+from eva_helpers.schemas import Side, check_options, checked
 
 if TYPE_CHECKING:  # the extra "export"
     from onnx import ModelProto
@@ -48,12 +48,9 @@ def exported(net: MaskDepthNet, size: tuple[int, int] = SIZE) -> torch.export.Ex
     """The network as a graph for pairs of `size` (height, width).
 
     Raises:
-        InputError: a side is under 32 px.
+        InputError: a side is out of range.
     """
-    if min(size) < MIN_SIDE:
-        raise InputError(
-            f"the size is {size[1]}x{size[0]}: expected at least {MIN_SIDE} px a side."
-        )
+    size = checked(tuple[Side, Side], size, "the size")
     pairs = (torch.rand(2, 3, *size), torch.rand(2, 3, *size))
     batch = {0: torch.export.Dim("pairs", min=1, max=LARGEST)}
     with torch.no_grad():
@@ -77,8 +74,8 @@ def export_onnx(
     `half` stores the weights in half precision: half the file; what is computed stays float32.
 
     Raises:
-        InputError: a side is under 32 px, the extra "export" is not installed, or the file cannot
-            be written.
+        InputError: as `exported`, the extra "export" is not installed, or the file cannot be
+            written.
     """
     try:
         import onnx
@@ -130,6 +127,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--height", type=int, default=SIZE[0], help="px (default: %(default)s)")
     parser.add_argument("--half", action="store_true", help="ONNX: weights in half precision")
     options = parser.parse_args(arguments)
+    check_options(options, width=Side, height=Side)
     if options.file.suffix not in (".onnx", ".pt2"):
         raise InputError(f"{options.file} has another ending: expected .onnx or .pt2.")
     if options.half and options.file.suffix != ".onnx":

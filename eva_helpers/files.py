@@ -9,10 +9,12 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 Main = Callable[[list[str] | None], int | None]
+Result = TypeVar("Result")
 
 
 class InputError(ValueError):
@@ -21,6 +23,8 @@ class InputError(ValueError):
 
 def command_line(main: Main) -> Callable[..., int]:
     """Turn `main(arguments)` into a command: an InputError is printed and exits with status 2.
+
+    So is what the system refuses: a full disk, a folder without permission.
 
     Characters that the terminal's encoding lacks are printed as escapes.
     """
@@ -32,11 +36,40 @@ def command_line(main: Main) -> Callable[..., int]:
                 stream.reconfigure(errors="backslashreplace")
         try:
             return main(arguments) or 0
-        except InputError as error:
+        except (InputError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
 
     return run
+
+
+def checked_path(path: Any) -> Path:
+    """`path` as a Path. Raises InputError where it is none, or has parts no file can be called."""
+    if not isinstance(path, (str, os.PathLike)) or "\0" in str(path):
+        raise InputError(f"{path!r} is no path: expected the name of a file or folder.")
+    lengths = [len(os.fsencode(part)) for part in Path(path).parts]
+    if max(lengths, default=0) > 255 or sum(lengths) > 3000:
+        raise InputError(f"{path} has a part of more than 255 bytes: give a shorter path.")
+    return Path(path)
+
+
+def _seen(path: Path, look: Callable[[Path], Result]) -> Result:
+    """`look(path)`. Raises InputError where that is not allowed."""
+    try:
+        return look(path)
+    except PermissionError as error:
+        reason = error.strerror
+        raise InputError(f"{path} cannot be read ({reason}): change its rights.") from None
+
+
+def is_file(path: Any) -> bool:
+    """Whether `path` is a file. Raises InputError as `checked_path`, or if it may not be seen."""
+    return _seen(checked_path(path), Path.is_file)
+
+
+def paths_in(folder: Path, pattern: str = "*") -> list[Path]:
+    """What `folder` holds, by name. Raises InputError where that may not be seen."""
+    return _seen(checked_path(folder), lambda path: sorted(path.glob(pattern)))
 
 
 def write_whole(path: str | os.PathLike, data: bytes) -> Path:
@@ -45,13 +78,15 @@ def write_whole(path: str | os.PathLike, data: bytes) -> Path:
     Raises:
         InputError: the folder is missing or read-only, or the disk is full.
     """
-    path = Path(path)
+    path = checked_path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
+        partial.unlink(missing_ok=True)  # else a link that was there before would be followed
         partial.write_bytes(data)
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         reason = error.strerror or error
         raise InputError(
             f"{path} could not be written ({reason}): "
@@ -72,7 +107,7 @@ def read_text(path: str | os.PathLike, what: str = "a text file") -> str:
         InputError: it is missing or in another encoding; `what` says what was expected.
     """
     try:
-        data = Path(path).read_bytes()
+        data = checked_path(path).read_bytes()
         marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         return data.decode("utf-16" if marked else "utf-8-sig")
     except OSError as error:
@@ -104,7 +139,7 @@ def same_settings(path: str | os.PathLike, settings: dict, remedy: str) -> bool:
     Raises:
         InputError: it records other settings; the message lists them and ends with `remedy`.
     """
-    if not Path(path).is_file():
+    if not is_file(path):
         return False
     known = read_json(path, "a settings file")
     if not isinstance(known, dict):
@@ -123,13 +158,15 @@ def file_inside(folder: Path, name: str, listing: str | os.PathLike) -> Path:
     Raises:
         InputError: it is outside the folder, missing or empty.
     """
+    if not isinstance(name, str):
+        raise InputError(f"{listing} names {name!r}: expected the name of a file in its folder.")
     root = folder.resolve()
-    path = Path(os.path.normpath(root / (name or "..")))
+    path = checked_path(os.path.normpath(root / (name or "..")))
     if not (path.is_relative_to(root) and path.resolve().is_relative_to(root)):
         raise InputError(
             f"{listing} names {name!r}, which is outside its folder: only files inside are read."
         )
-    if not path.is_file() or path.stat().st_size == 0:
+    if not is_file(path) or path.stat().st_size == 0:
         raise InputError(
             f"{path} is missing or empty, but {Path(listing).name} names it: "
             "restore it, or remove the entry."
@@ -140,7 +177,7 @@ def file_inside(folder: Path, name: str, listing: str | os.PathLike) -> Path:
 def make_folder(folder: Path) -> Path:
     """Make `folder` and its parents. Raises InputError when that is impossible."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        checked_path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
             f"{folder} cannot be made ({error.strerror}): choose another folder."
@@ -154,7 +191,7 @@ def writable_folder(path: str | os.PathLike) -> Path:
     Raises:
         InputError: it cannot be made, is read-only, or the disk is full.
     """
-    folder = make_folder(Path(path))
+    folder = make_folder(checked_path(path))
     try:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
             probe.write(b"0")
@@ -172,7 +209,7 @@ def output_file(path: str) -> Path:
         argparse.ArgumentTypeError: nothing can be written there, or it is a folder.
     """
     try:
-        writable_folder(Path(path).parent)
+        writable_folder(checked_path(path).parent)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     if Path(path).is_dir():

@@ -2,8 +2,10 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
-from eva_helpers.files import InputError, read_json, writable_folder, write_json
+from eva_helpers.files import InputError, writable_folder, write_json
+from eva_helpers.schemas import is_name, read_as
 
 PACKAGE = Path(__file__).resolve().parent
 SHIPPED = "shipped"  # stands for the path of WEIGHTS where one can choose
@@ -47,7 +49,7 @@ def new_run(name: str, folder: str | os.PathLike | None = None) -> Path:
     Raises:
         InputError: the name is no folder's name, or nothing can be written in `folder`.
     """
-    if name != Path(name).name or name == "..":
+    if not is_name(name):
         raise InputError(f"{name!r} cannot be the name of a run: give a name without folders.")
     base = writable_folder(typed_path(folder) if folder else ROOT / "runs")
     for number in range(1, 10_000):
@@ -86,7 +88,10 @@ def run_folder(run_dir: str | os.PathLike = "") -> Path:
 
 
 def record_metrics(run: Path, notebook: str, values: dict[str, float | int | str]) -> Path:
-    """Store a notebook's figures in `run/metrics.json`; those of other notebooks are kept."""
+    """Store a notebook's figures in `run/metrics.json`; those of other notebooks are kept.
+
+    Raises InputError where that file is damaged, or as `write_json`.
+    """
     path = run / "metrics.json"
-    known = read_json(path) if path.exists() else {}
+    known = read_as(dict[str, Any], path) if path.exists() else {}
     return write_json(path, known | {notebook: values})

@@ -1,21 +1,21 @@
 """Parameters of the notebooks: what was typed becomes what a notebook declares, or is refused."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import papermill
 
 from eva_helpers.catalogue.public_data import PUBLIC
-from eva_helpers.files import InputError
+from eva_helpers.files import InputError, checked_path
 from eva_helpers.paths import SHIPPED, typed_path
+from eva_helpers.schemas import TRAINING, TYPED, checked
 
 FILES = {"WEIGHTS", "INITIAL_WEIGHTS", "BANK", "BACKGROUND", "IMAGE"}
 FOLDERS = {"CATALOGUE", "COMPOSITES"}
 PATHS = FILES | FOLDERS | {"RUN_DIR", "DEPTH_MODEL"}  # a depth model may also be a name
-LEAST = {"SEED": 0, "WORKERS": -1, "LR": 1e-8}  # else 1 for whole numbers, 0 for others
-LEAST |= dict.fromkeys(("SIZE", "PICTURE_SIZE", "WRITE_SIZE"), 32)
-MOST = {"SEED": 2**32 - 1, "VARIETY": 1, "WORKERS": 256}
-CHOICES = {"BALANCE": ("fixed", "uncertainty", "geometric")}
+KINDS = {name.upper(): kind for name, kind in TRAINING.items()}
+KINDS |= dict.fromkeys(("PICTURE_SIZE", "WRITE_SIZE"), TRAINING["size"])
 WORDS = {"true": True, "yes": True, "on": True, "1": True}
 WORDS |= {"false": False, "no": False, "off": False, "0": False}
 
@@ -33,15 +33,9 @@ def converted(parameter: dict[str, str], value: object) -> object:
     """
     name = parameter["name"]
     kind = parameter["inferred_type_name"]
-    try:
-        result = READ[kind](value)
-        if not _allowed(name, kind, result):
-            raise ValueError
-    except (ValueError, TypeError, KeyError, OverflowError):
-        raise InputError(
-            f"{name} is {value!r}: expected {_expected(name, kind)}, "
-            f"such as the notebook's own {parameter['default']}; correct it."
-        ) from None
+    with suppress(ValueError, TypeError, KeyError, OverflowError):  # else refused below
+        value = READ[kind](value)
+    result = checked(KINDS.get(name, TYPED[kind]), value, name)
     return _absolute(name, result) if name in PATHS and isinstance(result, str) else result
 
 
@@ -72,35 +66,11 @@ def _text(value: object) -> str:
 READ: dict[str, Callable] = {"int": _whole, "float": _number, "bool": _flag, "str": _text}
 
 
-def _range(name: str, kind: str) -> tuple[float, float]:
-    return LEAST.get(name, 1 if kind == "int" else 0), MOST.get(name, float("inf"))
-
-
-def _allowed(name: str, kind: str, value: object) -> bool:
-    if isinstance(value, bool):
-        return True
-    if isinstance(value, str):
-        return name not in CHOICES or value in CHOICES[name]
-    least, most = _range(name, kind)
-    return least <= value <= most and value != float("inf")
-
-
-def _expected(name: str, kind: str) -> str:
-    """What a parameter's value must be, in words."""
-    if name in CHOICES:
-        return f"one of {', '.join(CHOICES[name])}"
-    if kind in ("bool", "str"):
-        return {"bool": "True or False", "str": "text"}[kind]
-    least, most = _range(name, kind)
-    limits = f"of at least {least}" if most == float("inf") else f"from {least} to {most}"
-    return f"a {'whole ' if kind == 'int' else ''}number {limits}"
-
-
 def _absolute(name: str, value: str) -> str:
     """A path as an absolute one: the notebooks run in another folder than the command."""
     if value in ("", PUBLIC) or (name, value) == ("INITIAL_WEIGHTS", SHIPPED):
         return value
-    path = typed_path(value)
+    path = typed_path(checked_path(value))
     if name == "DEPTH_MODEL" and not path.exists():
         return value
     for names, is_right, what in ((FILES, Path.is_file, "file"), (FOLDERS, Path.is_dir, "folder")):

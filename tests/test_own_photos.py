@@ -225,7 +225,7 @@ def test_the_output_is_tried_first(mine, tmp_path, capsys, monkeypatch):
     assert "cannot be made" in capsys.readouterr().err
     assert main([str(tmp_path / "file/out"), "--download", str(tmp_path / "data")]) == 2
     assert main([str(tmp_path / "out"), "--folder", str(mine), "--seed", "-1"]) == 2
-    assert "--seed -1" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert "--seed is -1" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_names_in_any_script_are_listed(mine, tmp_path):

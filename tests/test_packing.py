@@ -13,7 +13,7 @@ from test_writing import contents, kill_when, start
 from eva_helpers.data import MAPS, CompositeDataset, make_loader, set_epoch
 from eva_helpers.files import InputError
 from eva_helpers.model import MaskDepthNet, ModelConfig
-from eva_helpers.storage import packing
+from eva_helpers.storage import pack_files, packing
 from eva_helpers.storage.folders import FolderDataset
 from eva_helpers.storage.packing import PackedDataset, pack
 from eva_helpers.storage.writing import write_composites
@@ -148,7 +148,7 @@ def test_an_unfinished_pack_is_continued(written, tmp_path, progress):
     (folder / "pack.json").unlink()
     record = record | progress if progress else {"format": record["format"]}
     (folder / "progress.json").write_text(json.dumps(record))
-    for name in packing.ARRAYS:
+    for name in pack_files.ARRAYS:
         array = np.load(folder / f"{name}.npy", mmap_mode="r+")
         start = progress.get("next", -6)
         array[(start if start < 0 else 6) if name == "backgrounds" else max(start, 0) :] = 0

@@ -34,6 +34,7 @@ COLAB = dict(line.split("==") for line in LISTED if not line.startswith("#"))  #
 # From the foundation up: a room imports only from those before it.
 ROOMS = [
     "files",
+    "schemas",
     "paths",
     "shards",
     "images",

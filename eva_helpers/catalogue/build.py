@@ -152,9 +152,9 @@ def _write(target: Path, picture: np.ndarray, content: str) -> None:
 def _content(target: Path) -> str | None:
     """The hash of the source of a stored picture; None if there is none."""
     try:
-        with Image.open(target) as picture:
+        with Image.open(target, formats=["PNG"]) as picture:
             return picture.info.get("source")
-    except OSError:
+    except (OSError, SyntaxError, ValueError):
         return None
 
 

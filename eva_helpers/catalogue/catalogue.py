@@ -1,18 +1,49 @@
 """A catalogue: a folder whose `catalogue.json` lists backgrounds, cut-outs and true pairs."""
 
 import os
+from collections import Counter
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from eva_helpers.files import InputError, file_inside, read_json
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, ValidationInfo
+from typing_extensions import TypedDict
+
+from eva_helpers.files import InputError, checked_path, is_file, read_json
 from eva_helpers.paths import PARK
+from eva_helpers.schemas import MAX_SIDE, FileInside, Name, Number, Positive, Split, checked
 
-SPLITS = ("train", "validation", "test")
+SPLITS = get_args(Split)
 STANDARD_FOCAL = 0.8  # of the standard camera: focal length / picture width (about the park's)
 STANDARD_HEIGHT = 1.4  # of the standard camera: metres above the ground
-FILES = ("image", "mask", "depth", "ground", "relief")  # the fields that name a file
 Item = TypeVar("Item", "Scene", "Cutout", "Pair")
+Metres = Annotated[Positive, Field(le=10_000)]
+Pixels = Annotated[Positive, Field(le=10**6)]
+Place = Annotated[int, Field(ge=0, lt=MAX_SIDE)]  # row or column
+
+
+class LogDepth(TypedDict):
+    """Stored depth v stands for near * exp(step * (v - 1)) metres, 0 for infinitely far."""
+
+    kind: Literal["log"]
+    near: Metres
+    step: Annotated[Positive, Field(le=1)]
+
+
+class InverseDepth(TypedDict):
+    """Stored depth v stands for inverse depth v / 65535, near = 1."""
+
+    kind: Literal["inverse"]
+
+
+class Relief(TypedDict, total=False):
+    """Stored relief v stands for (v - zero) * step metres behind the contact point."""
+
+    zero: Number
+    step: Metres
+
+
+DepthEncoding = Annotated[LogDepth | InverseDepth, Discriminator("kind")]
 
 
 @dataclass(frozen=True)
@@ -35,17 +66,18 @@ class Camera:
 class Scene:
     """One background. Views of one place share `scene`; without `depth`, it trains masks only.
 
-    `focal` is in pixels of the stored picture, `camera_height` in metres.
+    `focal` is in pixels of the stored picture, `camera_height` in metres. A view of split "pairs"
+    is only that of true pairs.
     """
 
-    id: str
-    scene: str
-    split: str
-    image: Path
-    depth: Path | None
-    ground: Path | None = None
-    focal: float | None = None
-    camera_height: float | None = None
+    id: Name
+    scene: Name
+    split: Literal["train", "validation", "test", "pairs"]
+    image: FileInside
+    depth: FileInside | None
+    ground: FileInside | None = None
+    focal: Pixels | None = None
+    camera_height: Metres | None = None
     info: dict = field(default_factory=dict, compare=False)
 
     def camera(self, width: int, size: int | None = None) -> Camera | None:
@@ -61,13 +93,13 @@ class Scene:
 class Cutout:
     """An object cut out of a picture (RGBA); it touches the ground at `contact` (row, column)."""
 
-    id: str
-    object: str
-    split: str
-    image: Path
-    relief: Path | None = None
-    metres_per_pixel: float | None = None
-    contact: tuple[float, float] | None = None
+    id: Name
+    object: Name
+    split: Split
+    image: FileInside
+    relief: FileInside | None = None
+    metres_per_pixel: Annotated[Positive, Field(ge=1e-6, le=100)] | None = None
+    contact: tuple[Number, Number] | None = None
     info: dict = field(default_factory=dict, compare=False)
 
 
@@ -78,16 +110,40 @@ class Pair:
     The files show the whole view, or the part that starts at row `top` and column `left`.
     """
 
-    id: str
-    scene: str
-    object: str
-    split: str
-    image: Path
-    mask: Path
-    depth: Path
-    top: int | None = None
-    left: int | None = None
+    id: Name
+    scene: Name
+    object: Name
+    split: Split
+    image: FileInside
+    mask: FileInside
+    depth: FileInside
+    top: Place | None = None
+    left: Place | None = None
     info: dict = field(default_factory=dict, compare=False)
+
+
+def _unique(items: tuple[Item, ...], info: ValidationInfo) -> tuple[Item, ...]:
+    ids = Counter(item.id for item in items)
+    if len(ids) < len(items):
+        twice = ids.most_common(1)[0][0]
+        raise InputError(f"{info.context} has two {info.field_name} called {twice}: rename one.")
+    return items
+
+
+UNIQUE = AfterValidator(_unique)
+
+
+def _with_info(kind: type) -> BeforeValidator:
+    """Moves what is no field of `kind` to `info`."""
+    known = {column.name for column in fields(kind)} - {"info"}
+
+    def moved(entry: Any) -> Any:
+        if not isinstance(entry, dict):
+            return entry
+        info = {key: value for key, value in entry.items() if key not in known}
+        return {key: entry[key] for key in known & entry.keys()} | {"info": info}
+
+    return BeforeValidator(moved)
 
 
 @dataclass(frozen=True)
@@ -96,12 +152,17 @@ class Catalogue:
 
     folder: Path
     name: str
-    z_near: float
-    depth_encoding: dict[str, Any]
-    relief_encoding: dict[str, Any]
-    scenes: tuple[Scene, ...]
-    cutouts: tuple[Cutout, ...]
-    pairs: tuple[Pair, ...] = ()
+    z_near: Metres
+    depth_encoding: DepthEncoding
+    scenes: Annotated[tuple[Annotated[Scene, _with_info(Scene)], ...], UNIQUE]
+    cutouts: Annotated[tuple[Annotated[Cutout, _with_info(Cutout)], ...], UNIQUE]
+    pairs: Annotated[tuple[Annotated[Pair, _with_info(Pair)], ...], UNIQUE] = ()
+    relief_encoding: Relief | None = None
+
+    def __post_init__(self) -> None:
+        if self.relief_encoding is None and any(item.relief for item in self.cutouts):
+            listing = self.folder / "catalogue.json"
+            raise InputError(f"{listing} has reliefs, but no relief_encoding: restore it.")
 
     @property
     def metric(self) -> bool:
@@ -140,44 +201,15 @@ def load_catalogue(folder: str | os.PathLike = PARK) -> Catalogue:
     """Read `folder/catalogue.json`.
 
     Raises:
-        InputError: it is missing or damaged, lacks a field, or names a file that is missing or
-            outside the folder.
+        InputError: it is missing or damaged, does not fit `Catalogue`, or names a file that is
+            missing or outside the folder.
     """
-    folder = Path(folder)
-    path = folder / "catalogue.json"
-    if folder == PARK and not path.is_file():
+    path = checked_path(folder) / "catalogue.json"
+    if path.parent == PARK and not is_file(path):
         raise InputError(
             f"the embedded park is not at {PARK} (an installed package does not contain it): "
             "clone the repository and work inside it, or give a catalogue folder."
         )
     data = read_json(path, "the JSON file of a catalogue folder such as assets/park")
-    try:
-        return Catalogue(
-            folder,
-            data["name"],
-            float(data["z_near"]),
-            data["depth_encoding"],
-            data.get("relief_encoding", {}),
-            tuple(_read_entry(Scene, entry, path) for entry in data["scenes"]),
-            tuple(_read_entry(Cutout, entry, path) for entry in data["cutouts"]),
-            tuple(_read_entry(Pair, entry, path) for entry in data.get("pairs", ())),
-        )
-    except (AttributeError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: an entry is incomplete ({error}): every scene needs id, scene, split, image "
-            "and depth, every cut-out id, object, split and image."
-        ) from None
-
-
-def _read_entry(kind: type[Item], entry: dict[str, Any], listing: Path) -> Item:
-    """One entry of `listing`; what is no field of `kind` goes to `info`."""
-    known = {column.name for column in fields(kind)} - {"info"}
-    values = {key: value for key, value in entry.items() if key in known}
-    for name in FILES:
-        if values.get(name) is not None:
-            values[name] = file_inside(listing.parent, values[name], listing)
-    for name in {"scene", "object"} & values.keys():
-        values[name] = str(values[name])
-    if values.get("contact") is not None:
-        values["contact"] = tuple(values["contact"])
-    return kind(**values, info={key: value for key, value in entry.items() if key not in known})
+    head = {"folder": path.parent} if isinstance(data, dict) else {}
+    return checked(Catalogue, (data | head) if head else data, path, path)

@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 
 from eva_helpers.catalogue.build import LICENCES, build_catalogue
-from eva_helpers.catalogue.catalogue import SPLITS
 from eva_helpers.catalogue.depth_labels import DEPTH_MODEL, depth_estimator, label_depth
 from eva_helpers.catalogue.public_data import PUBLIC, public_photos
 from eva_helpers.catalogue.sources import photos_of_folder
-from eva_helpers.files import InputError, command_line, writable_folder
+from eva_helpers.files import command_line, writable_folder
+from eva_helpers.schemas import Count, Seed, check_options
 
 
 @command_line
@@ -30,9 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     add("--limit", type=int, default=500, help="photos of each kind from the public data sets")
     add("--seed", type=int, default=0, help="of the split")
     options = parser.parse_args(arguments)
-    if options.seed < 0 or options.limit < len(SPLITS):
-        given = f"--seed {options.seed} and --limit {options.limit}"
-        raise InputError(f"{given}: expected at least 0 for the seed, {len(SPLITS)} for the limit.")
+    check_options(options, seed=Seed, limit=Count)
     name = "folder" if options.folder else PUBLIC
     print(f"licence: {LICENCES[name]}")
     if options.folder:

@@ -71,7 +71,8 @@ def label_depth(
     `data.placement.place_random` gives an object its depth.
     """
     path = Path(out) / "catalogue.json"
-    data = read_json(path, "the JSON file of a catalogue folder")
+    load_catalogue(path.parent)  # refuses one that is damaged
+    data = read_json(path)
     model = getattr(estimate, "name", {"model": "unknown"})
     if data.get("depth_labels", model) != model:
         for entry in data["scenes"]:

@@ -9,7 +9,7 @@ from eva_helpers.catalogue.catalogue import Catalogue, load_catalogue
 from eva_helpers.catalogue.depth_labels import depth_estimator, label_depth
 from eva_helpers.catalogue.public_data import PUBLIC, public_photos
 from eva_helpers.catalogue.sources import photos_of_folder
-from eva_helpers.files import InputError, writable_folder
+from eva_helpers.files import InputError, checked_path, writable_folder
 from eva_helpers.paths import ROOT, typed_path
 
 
@@ -26,7 +26,7 @@ def open_catalogue(
     if not choice:
         return load_catalogue()
     name = PUBLIC if choice == PUBLIC else "folder"
-    folder = typed_path(choice).resolve()
+    folder = typed_path(checked_path(choice)).resolve()
     if name == "folder" and (folder / "catalogue.json").is_file():
         return load_catalogue(folder)
     print(f"licence: {LICENCES[name]}")

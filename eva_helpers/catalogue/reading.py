@@ -1,18 +1,17 @@
 """Reading what a catalogue lists: backgrounds, cut-outs and true pairs as arrays."""
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
-from eva_helpers.catalogue.catalogue import Camera, Catalogue, Cutout, Pair, Scene
+from eva_helpers.catalogue.catalogue import Camera, Catalogue, Cutout, DepthEncoding, Pair, Scene
 from eva_helpers.files import InputError
 from eva_helpers.images import read_map, read_rgb, read_rgba, resize, size_text
 
 
 def decode_depth(
-    code: np.ndarray, encoding: dict[str, Any], z_near: float, unit: float = 1.0
+    code: np.ndarray, encoding: DepthEncoding, z_near: float, unit: float = 1.0
 ) -> np.ndarray:
     """Decode stored depth, uint16 (H, W), to inverse depth, float32 (H, W) in [0, 1], near = 1.
 
@@ -21,10 +20,10 @@ def decode_depth(
 
     Raises InputError if the kind of encoding is unknown.
     """
-    kind = encoding["kind"]
-    if kind == "inverse":
+    if encoding["kind"] == "inverse":
         return code.astype(np.float32) / 65535.0
-    if kind != "log":
+    if encoding["kind"] != "log":
+        kind = encoding["kind"]
         raise InputError(f"depth encoding {kind!r} is unknown: expected 'log' or 'inverse'.")
     nearest = z_near / (unit * encoding["near"])
     inverse = nearest * np.exp(-encoding["step"] * (code.astype(np.float32) - 1.0))
@@ -81,6 +80,7 @@ def read_cutout(catalogue: Catalogue, cutout: Cutout) -> tuple[np.ndarray, np.nd
     code = read_map(cutout.relief)
     same_size(cutout.relief, code, cutout.image.name, rgba)
     encoding = catalogue.relief_encoding
+    assert encoding is not None  # a Catalogue with reliefs has one
     return rgba, (code.astype(np.float32) - encoding["zero"]) * encoding["step"]
 
 
@@ -106,7 +106,7 @@ def read_pair(catalogue: Catalogue, pair: Pair, size: int | None = None) -> dict
     place = (slice(top, top + height), slice(left, left + width))
     must_fill = pair.top is None or pair.left is None
     shape = background.shape if must_fill else background[place].shape
-    if min(top, left) < 0 or part["image"].shape != shape:
+    if part["image"].shape != shape:
         sizes = f"its image is {size_text(part['image'])}, its view {size_text(background)}"
         expected = f"it must fill it, or lie inside it at row {top}, column {left}"
         raise InputError(f"pair {pair.id}: {sizes}: {expected}.")

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from eva_helpers.catalogue.reading import same_size
-from eva_helpers.files import InputError
+from eva_helpers.files import InputError, checked_path, paths_in
 from eva_helpers.images import (
     is_picture,
     open_image,
@@ -68,10 +68,10 @@ def photos_of_folder(folder: str | os.PathLike) -> list[PhotoFile]:
     Raises:
         InputError: one of the two folders is missing or empty.
     """
-    folder = Path(folder)
+    folder = checked_path(folder)
     photos = []
     for kind, name in (("scenes", "bg"), ("cutouts", "fg")):
-        files = sorted(path for path in folder.glob(f"{name}/*") if not _of_system(path))
+        files = [path for path in paths_in(folder, f"{name}/*") if not _of_system(path)]
         if not files:
             expected = f"expected photos in {folder}/bg and cut-outs in {folder}/fg"
             raise InputError(f"{folder / name} holds no files: {expected}.")

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from eva_helpers.data.augment import seeded
+from eva_helpers.schemas import Strength, checked
 
 SHADOW_CHANCE = 0.5
 # takes background, image, mask and rng, returns background and image; see `CaptureDifferences`
@@ -19,15 +20,11 @@ class CaptureDifferences:
     Called with `background` and `image`, uint8 (H, W, 3), `mask`, float32 (H, W) in [0, 1], and a
     random generator; returns both photos. Ranges are typical of background matting (Sengupta et
     al., 2020; Lin et al., 2021). `strength` 0 gives ideal pairs, 1 an ordinary pair of phone
-    photos. Raises ValueError if it is outside [0, 3].
+    photos, 3 is far worse. Raises InputError if it is outside [0, 3].
     """
 
     def __init__(self, strength: float = 1.0) -> None:
-        if not 0 <= strength <= 3:
-            raise ValueError(
-                f"strength is {strength}: expected 0 (ideal pairs) to 3 (far worse than a phone)."
-            )
-        self.strength = strength
+        self.strength = strength = checked(Strength, strength, "strength")
         self.background = A.Compose([shake(strength), *exposure(strength), *sensor(strength)])
         self.image = A.Compose(sensor(strength))
 

@@ -3,10 +3,11 @@
 import math
 import warnings
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch.utils.data import Dataset
 
 from eva_helpers.catalogue import Catalogue, read_pair
@@ -16,10 +17,11 @@ from eva_helpers.data.composer import Arrays, Composer, happens
 from eva_helpers.data.distractors import sway
 from eva_helpers.data.placement import View
 from eva_helpers.files import InputError
-from eva_helpers.images import MIN_SIDE
+from eva_helpers.schemas import Count, Flag, Seed, Share, Side, Strength, check_fields
 
+Placing = Literal["grounded", "random", "mixed"]  # where objects are placed
 MAPS = ("background", "image", "mask", "depth")
-PLACEMENTS = ("grounded", "random", "mixed")
+PLACEMENTS = get_args(Placing)
 QUADRANTS = {  # name -> (split of the backgrounds, split of the cut-outs)
     "seen background, seen object": ("train", "train"),
     "seen background, unseen object": ("train", "test"),
@@ -78,34 +80,28 @@ class CompositeDataset(Dataset[Tensors]):
             pass of `predict.Predictor` sees them; they have no depth label.
 
     Raises:
-        ValueError: `placement` is unknown, or `size`, `positions` or `strength` out of range.
-        InputError: a split is unknown or empty.
+        InputError: an option is out of range, or a split unknown or empty.
     """
 
     catalogue: Catalogue
     backgrounds: str | None = "train"
     cutouts: str | None = "train"
     _: KW_ONLY
-    size: int = 64
-    positions: int = 20
-    placement: str = "mixed"
-    augment: bool = False
-    strength: float = 0.0
-    empty: float = 0.0
-    true_pairs: float = 0.0
-    variety: float = 0.0
-    plain: float = 0.0
-    boxes: float = 0.0
-    resized: float = 0.0
-    seed: int = 0
+    size: Side = 64
+    positions: Annotated[Count, Field(le=10**6)] = 20
+    placement: Placing = "mixed"
+    augment: Flag = False
+    strength: Strength = 0.0
+    empty: Share = 0.0
+    true_pairs: Share = 0.0
+    variety: Share = 0.0
+    plain: Share = 0.0
+    boxes: Share = 0.0
+    resized: Share = 0.0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        if self.placement not in PLACEMENTS:
-            expected = ", ".join(PLACEMENTS)
-            raise ValueError(f"placement is {self.placement!r}: expected one of {expected}.")
-        if self.size < MIN_SIDE or self.positions < 1:
-            given = f"size is {self.size} and positions {self.positions}"
-            raise ValueError(f"{given}: expected at least {MIN_SIDE} pixels and one position.")
+        check_fields(self)
         self.canvas = math.ceil(self.size * MARGIN) if self.augment else self.size
         options = (self.backgrounds, self.cutouts, self.canvas, self.placement, self.variety)
         self._composer = Composer(self.catalogue, *options, self.resized)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from eva_helpers.catalogue import load_catalogue
 from eva_helpers.evaluation.report import evaluation_report, report_text
-from eva_helpers.files import InputError, command_line, writable_folder, write_json
-from eva_helpers.images import MIN_SIDE
+from eva_helpers.files import InputError, command_line, is_file, writable_folder, write_json
 from eva_helpers.model import load_weights
 from eva_helpers.paths import PARK, WEIGHTS
+from eva_helpers.schemas import Count, Seed, Side, check_options
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -22,7 +22,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--samples", type=int, default=384, help="composites per quadrant (default: %(default)s)")
     add("--seed", type=int, default=0)
     add("--out", type=Path, required=True, help="folder for evaluation.json and the figure")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    check_options(options, sizes=list[Side], samples=Count, seed=Seed)
+    return options
 
 
 @command_line
@@ -30,12 +32,9 @@ def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     options = parse(arguments)
     path = options.out / "evaluation.json"
-    if path.exists():
+    if is_file(path):
         raise InputError(f"{path} exists and would be overwritten: choose another --out folder.")
     sizes = tuple(sorted(options.sizes))
-    if sizes[0] < MIN_SIDE or options.samples < 1:
-        given = f"--sizes {options.sizes} --samples {options.samples}"
-        raise InputError(f"{given}: expected at least {MIN_SIDE} px and one sample.")
     net = load_weights(options.weights)
     catalogue = load_catalogue(options.catalogue)
     writable_folder(options.out)  # before the long part

@@ -10,8 +10,6 @@ from PIL import Image
 
 from eva_helpers.files import write_whole
 
-MIN_SIDE = 32  # px: the network halves the resolution five times
-
 
 def write_png(path: str | os.PathLike, picture: np.ndarray) -> Path:
     """Write uint8 or uint16 (H, W[, C]) as PNG, whole or not at all. Raises InputError."""

@@ -99,7 +99,7 @@ def _unlike(path: str | os.PathLike, reader: DepthReader) -> InputError:
 
 def _values(path: str | os.PathLike, at_least: int) -> np.ndarray:
     """Grey values (H, W) as stored; or colours, uint8 (H, W, 3)."""
-    picture: Picture = open_picture(path, at_least)
+    picture: Picture = open_picture(path, at_least, infinite=True)
     if isinstance(picture, Image.Image):
         if picture.mode in ("L", "1"):
             return np.asarray(picture.convert("L"))

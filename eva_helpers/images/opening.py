@@ -2,35 +2,28 @@
 
 import importlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from eva_helpers.files import InputError
+from eva_helpers.files import InputError, is_file, paths_in
+from eva_helpers.schemas import MAX_SIDE
 
-PICTURES = (  # what can be read; .heic, .heif and .hif with the package pillow-heif
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".avifs"),
-    *(".gif", ".bmp", ".dib", ".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".tga", ".qoi"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".hif"),
-)
+FORMATS = {  # Pillow's that are read, and the endings of their files; EPS would run Ghostscript
+    "JPEG": ".jpg .jpeg .jpe .jfif .mpo", "PNG": ".png .apng", "WEBP": ".webp",
+    "AVIF": ".avif .avifs", "GIF": ".gif", "BMP": ".bmp", "DIB": ".dib", "TIFF": ".tif .tiff",
+    "JPEG2000": ".jp2 .j2k .jpx", "TGA": ".tga", "QOI": ".qoi", "PPM": ".ppm .pgm .pbm .pnm",
+    "ICO": "", "HEIF": ".heic .heif .hif",  # with the package pillow-heif
+}  # fmt: skip
+PICTURES = tuple(" ".join(FORMATS.values()).split())
 HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 MODES = (
-    "1",
-    "L",
-    "LA",
-    "La",
-    "P",
-    "PA",
-    "RGB",
-    "RGBA",
-    "RGBa",
-    "RGBX",
-    "CMYK",
-    "YCbCr",
-    "HSV",
-    "LAB",
+    *("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"),
+    *("CMYK", "YCbCr", "HSV", "LAB"),
 )
 DEEP = ("I", "F")  # beginnings of the modes with more than 8 bits
 TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True)}
@@ -47,46 +40,74 @@ def is_picture(path: str | os.PathLike) -> bool:
 
 def picture_files(folder: str | os.PathLike) -> list[Path]:
     """The pictures in `folder`, by name; none where there is no such folder."""
-    return sorted(path for path in Path(folder).glob("*") if is_picture(path) and path.is_file())
+    return [path for path in paths_in(Path(folder)) if is_picture(path) and path.is_file()]
 
 
-def open_picture(path: str | os.PathLike, at_least: int = 0) -> Picture:
+def open_picture(path: str | os.PathLike, at_least: int = 0, infinite: bool = False) -> Picture:
     """Open and fully decode a picture, upright (EXIF orientation applied).
 
     Args:
         path: of the file.
         at_least: px. A JPEG may be decoded at a half, quarter or eighth of its size, which is
             faster, as long as both sides keep this many pixels; 0 decodes at full size.
+        infinite: floats may be infinite, as in depth maps.
 
     Returns:
         A PIL image of 8 bits a channel; or, where the file has more, an array as stored:
         uint16, int32 or float (H, W), (H, W, 3) RGB or (H, W, 4) RGBA.
 
     Raises:
-        InputError: the file is missing, not a picture, truncated, or too large to decode safely.
+        InputError: the file is missing, not a picture, truncated, too large to decode safely, or
+            holds values that are not numbers.
     """
-    path = Path(path)
-    if not path.is_file():
-        what = "a folder, not a picture" if path.is_dir() else "not there"
+    if not is_file(path):
+        what = "a folder, not a picture" if Path(path).is_dir() else "not there"
         raise InputError(f"{path} is {what}: check the path and the file's name.")
+    with decoding(f"{path}"):
+        return usable(_decode(Path(path), at_least), f"{path}", infinite)
+
+
+@contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Whatever a decoder raises meanwhile becomes an InputError about the picture `name`."""
     try:
-        return _decode(path, at_least)
-    except Image.DecompressionBombError:
+        yield
+    except InputError:
+        raise
+    except (Image.DecompressionBombError, MemoryError):
         raise InputError(
-            f"{path} has too many pixels to be decoded safely: "
+            f"{name} has too many pixels to be decoded safely: "
             "make it smaller first (4,000 px a side is plenty)."
         ) from None
     except UnidentifiedImageError:
         raise InputError(
-            f"{path} is not a picture this can read (JPEG, PNG, WebP, TIFF ...): "
+            f"{name} is not a picture this can read (JPEG, PNG, WebP, TIFF ...): "
             "convert it to JPEG or PNG."
         ) from None
-    except InputError:
-        raise
-    except (OSError, SyntaxError, ValueError, cv2.error) as error:
+    except Exception as error:  # decoders raise all kinds of errors
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{path} is damaged or truncated ({error}): copy or save it again."
+            f"{name} is damaged or truncated ({reason}): copy or save it again."
         ) from None
+
+
+def usable(picture: Picture, name: str, infinite: bool = False) -> Picture:
+    """The picture. Raises InputError for sides, colours or values that cannot be worked with."""
+    sides = picture.size if isinstance(picture, Image.Image) else picture.shape[1::-1]
+    _check_sides(name, *sides)
+    mode = getattr(picture, "mode", "F")
+    if mode not in MODES and not mode.startswith(DEEP):
+        raise InputError(f"{name} has colours of kind {mode}: save it as RGB.")
+    values = np.asarray(picture) if mode == "F" else np.zeros(0)
+    if values.dtype.kind == "f" and not (np.isfinite(values) | (infinite & (values > 0))).all():
+        raise InputError(f"{name} has values that are not numbers (NaN): fill them.")
+    return picture
+
+
+def _check_sides(name: str, *sides: int) -> None:
+    if not 1 <= min(sides) <= max(sides) <= MAX_SIDE:
+        size = "x".join(map(str, sides))
+        raise InputError(f"{name} is {size} px: expected sides of 1 to {MAX_SIDE:,} px; resize it.")
 
 
 def open_image(path: str | os.PathLike, at_least: int = 0) -> Image.Image:
@@ -100,18 +121,19 @@ def open_image(path: str | os.PathLike, at_least: int = 0) -> Image.Image:
 
 
 def _decode(path: Path, at_least: int) -> Picture:
-    opened: Image.Image
     try:
-        opened = Image.open(path)
+        opened = _open(path)
     except UnidentifiedImageError:
         with path.open("rb") as file:
             header = file.read(12)
         if header[:4] in (b"II*\0", b"MM\0*"):
+            _check_sides(f"{path}", *_tiff_size(path))
             return _stored(path)  # TIFF of other kinds, such as float colours
         if header[4:8] != b"ftyp" or header[8:] not in HEIF:
             raise
         opened = _open_heif(path)
     with opened as picture:
+        _check_sides(f"{path}", *picture.size)
         if at_least:
             picture.draft(None, (at_least, at_least))
         if _deep_colour(picture):
@@ -120,11 +142,25 @@ def _decode(path: Path, at_least: int) -> Picture:
             array = np.rot90(_stored(path), turns)
             return np.ascontiguousarray(array[:, ::-1] if mirrored else array)
         upright = ImageOps.exif_transpose(picture)  # decodes every pixel: truncation shows here
-    if upright.mode.startswith(DEEP):
-        return np.asarray(upright)
-    if upright.mode not in MODES:
-        raise InputError(f"{path} has colours of kind {upright.mode}: save it as RGB.")
-    return upright
+    return np.asarray(upright) if upright.mode.startswith(DEEP) else upright
+
+
+def _open(path: Path) -> Image.Image:
+    """Open a picture of FORMATS alone."""
+    Image.init()
+    return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
+
+
+def _tiff_size(path: Path) -> tuple[int, int]:
+    """Width and height that a TIFF promises. Raises DecompressionBombError."""
+    with path.open("rb") as file:
+        tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
+        file.seek(tags.next)
+        tags.load(file)
+    width, height = (int(tags[tag]) for tag in (256, 257))
+    if width * height > 2 * (Image.MAX_IMAGE_PIXELS or np.inf):
+        raise Image.DecompressionBombError
+    return width, height
 
 
 def _open_heif(path: Path) -> Image.Image:
@@ -135,7 +171,7 @@ def _open_heif(path: Path) -> Image.Image:
             f"{path} is HEIC, which needs the package pillow-heif: "
             "`pip install pillow-heif`, or convert it to JPEG."
         ) from None
-    return Image.open(path)
+    return _open(path)
 
 
 def _deep_colour(picture: Image.Image) -> bool:

@@ -1,14 +1,36 @@
 """Pictures as arrays: photos, cut-outs, and maps as they are stored."""
 
 import os
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from eva_helpers.files import InputError
-from eva_helpers.images.opening import DEEP, Picture, open_image, open_picture
+from eva_helpers.images.opening import DEEP, Picture, decoding, open_image, open_picture, usable
 
 WHITES = (255, 1023, 4095, 16383, 65535, 2**24 - 1, 2**32 - 1)  # 8, 10, 12, 14 ... bits
+
+
+def as_picture(photo: Any, name: str) -> Picture:
+    """A photo that is given as a path, a PIL image or an array, uint8 RGB (H, W, 3).
+
+    Raises:
+        InputError: as `open_picture`, or it is something else; `name` is what it is called.
+    """
+    if isinstance(photo, (str, os.PathLike)):
+        return open_picture(photo)
+    if isinstance(photo, Image.Image):
+        with decoding(name):
+            photo.load()
+        return usable(photo, name)
+    if not isinstance(photo, np.ndarray):
+        what = f"{name} is of type {type(photo).__name__}"
+        raise InputError(f"{what}: expected a path, a PIL image or an array, uint8 (H, W, 3).")
+    if photo.dtype != np.uint8 or photo.shape[2:] != (3,):
+        what = f"{name} is {photo.dtype} {photo.shape}"
+        raise InputError(f"{what}: expected uint8 RGB of shape (H, W, 3).")
+    return usable(photo, name)
 
 
 def white_level(*pictures: Picture) -> float | None:
@@ -21,7 +43,7 @@ def white_level(*pictures: Picture) -> float | None:
     if not arrays:
         return None
     colours = [array[..., :3] if array.ndim == 3 else array for array in arrays]
-    highest = max(float(np.nanmax(array, initial=0)) for array in colours)
+    highest = max(float(np.max(array, initial=0)) for array in colours)
     if highest <= 1 and all(array.dtype.kind == "f" for array in arrays):
         return 1.0
     return float(next((white for white in WHITES if highest <= white), highest))
@@ -43,7 +65,7 @@ def to_rgb(picture: Picture, white: float | None = None) -> np.ndarray:
     array = _deep(picture)
     if array is not None:
         scaled = array / np.float32(white or white_level(array) or 1)
-        picture = Image.fromarray(np.rint(255 * np.nan_to_num(scaled).clip(0, 1)).astype(np.uint8))
+        picture = Image.fromarray(np.rint(255 * scaled.clip(0, 1)).astype(np.uint8))
     elif isinstance(picture, np.ndarray):
         picture = Image.fromarray(picture)
     if picture.has_transparency_data:

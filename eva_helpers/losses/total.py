@@ -1,13 +1,15 @@
 """One loss from all terms. Weights are applied here and nowhere else."""
 
 from dataclasses import replace
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from eva_helpers.losses.weighting import TERMS, LossWeights
+from eva_helpers.schemas import Balancing
 
-BALANCES = ("fixed", "uncertainty", "geometric")
+BALANCES = get_args(Balancing)
 
 
 def weighted_sum(terms: dict[str, Tensor], weights: LossWeights) -> Tensor:

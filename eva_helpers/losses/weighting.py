@@ -1,10 +1,12 @@
 """How much each loss term counts, and weightings derived from others."""
 
-import math
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
+
+from eva_helpers.files import InputError
+from eva_helpers.schemas import Weight, check_fields
 
 MASK_TERMS = ("mask", "dice")
 DEPTH_TERMS = ("ssim", "edge", "l1", "ssi")
@@ -21,23 +23,21 @@ class LossWeights:
     invariant term, is for labels without a scale.
 
     Raises:
-        ValueError: a weight is negative or not finite, or all are zero.
+        InputError: a weight is negative or not finite, or all are zero.
     """
 
-    mask: float = 0.3
-    depth: float = 0.7
-    ssim: float = 1.0
-    edge: float = 1.0
-    l1: float = 1.0
-    dice: float = 1.0
-    ssi: float = 0.0
+    mask: Weight = 0.3
+    depth: Weight = 0.7
+    ssim: Weight = 1.0
+    edge: Weight = 1.0
+    l1: Weight = 1.0
+    dice: Weight = 1.0
+    ssi: Weight = 0.0
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-                raise ValueError(f"loss weight {name} is {value!r}: expected a finite number >= 0.")
+        check_fields(self, "loss weight ")
         if not any(self.parts().values()):
-            raise ValueError(
+            raise InputError(
                 "all loss weights are zero: give mask, or depth with one of ssim, edge, l1, ssi, "
                 "a positive weight."
             )
@@ -51,9 +51,9 @@ class LossWeights:
 def weight_vector(weights: LossWeights) -> Tensor:
     """The shares of mask, ssim, edge and l1 in the loss, (4,), with sum 1.
 
-    Raises ValueError if all four are zero.
+    Raises InputError if all four are zero.
     """
     parts = torch.tensor([weights.parts()[name] for name in WEIGHED])
     if parts.sum() == 0:
-        raise ValueError("mask, ssim, edge and l1 all have weight 0: expected one to be positive.")
+        raise InputError("mask, ssim, edge and l1 all have weight 0: expected one to be positive.")
     return parts / parts.sum()

@@ -8,7 +8,6 @@ draw the outline.
 import torch
 from torch import Tensor, nn
 
-from eva_helpers.images import MIN_SIDE
 from eva_helpers.model.config import ModelConfig
 from eva_helpers.model.decoders import Decoder
 from eva_helpers.model.encoders import build_encoder
@@ -16,6 +15,7 @@ from eva_helpers.model.matching import match
 from eva_helpers.model.refiner import Refiner
 from eva_helpers.model.shrinking import shrink
 from eva_helpers.model.sized import Sized, norms
+from eva_helpers.schemas import MIN_SIDE
 
 MASK_LAYERS = 3  # hidden convolutions of the mask decoder at full resolution
 DEPTH_DETAIL = 12  # channels of the depth decoder there: depth has few fine outlines

@@ -3,19 +3,21 @@
 import json
 import os
 from dataclasses import fields
-from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from eva_helpers import __version__
-from eva_helpers.files import InputError, write_whole
+from eva_helpers.files import InputError, is_file, write_whole
 from eva_helpers.model.config import ModelConfig
 from eva_helpers.model.net import MaskDepthNet
 from eva_helpers.paths import SHIPPED, WEIGHTS, typed_path
+from eva_helpers.schemas import checked
 
 FORMAT = "eva_helpers.MaskDepthNet"
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # Switches of earlier versions, with the values that every network has now.
 SWITCHES = {
     "fusion": "image+difference", "matched": True, "coordinates": True, "layered": True,
@@ -50,11 +52,16 @@ def load_weights(path: str | os.PathLike) -> MaskDepthNet:
     Raises:
         InputError: the file is missing, damaged, or holds a network this version cannot build.
     """
-    metadata, tensors = _read(Path(path))
+    metadata, tensors = _read(path)
     config = _read_config(path, metadata)
     try:
+        with torch.device("meta"):  # takes no memory
+            expected = MaskDepthNet(config).state_dict()
+        check_tensors(path, tensors, expected)
         net = MaskDepthNet(config)
         net.load_state_dict(tensors)  # converts float16 to float32
+    except InputError:
+        raise
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
@@ -69,6 +76,30 @@ def load_weights(path: str | os.PathLike) -> MaskDepthNet:
     return net.eval()
 
 
+def check_tensors(
+    path: str | os.PathLike, tensors: dict[str, Tensor], expected: dict[str, Tensor]
+) -> None:
+    """Compare the tensors of a file with those of a network; values have to be possible.
+
+    Raises:
+        InputError: names, shapes or kinds of numbers differ; a value is not finite; a variance or
+            the standard deviation of photos is not positive.
+    """
+    for name in sorted(tensors.keys() ^ expected.keys()):
+        what = "lacks" if name in expected else "has an unknown"
+        raise InputError(f"{path} does not fit its configuration: it {what} {name}; restore it.")
+    for name, tensor in tensors.items():
+        like = expected[name]
+        kinds = FLOATS if like.is_floating_point() else (like.dtype,)
+        if tensor.shape != like.shape or tensor.dtype not in kinds:
+            found = f"{name} is {tensor.dtype} {tuple(tensor.shape)}"
+            wanted = f"{like.dtype} {tuple(like.shape)}"
+            raise InputError(f"{path} does not fit its configuration: {found}, expected {wanted}.")
+        least = {"running_var": 0.0, "std": 1e-6}.get(name.rpartition(".")[2], -torch.inf)
+        if not tensor.isfinite().all() or tensor.min() < least:
+            raise InputError(f"{path} has impossible values in {name}: train the network again.")
+
+
 def initial_net(choice: str | os.PathLike = "") -> MaskDepthNet:
     """The network that a training starts from, in training mode.
 
@@ -80,9 +111,9 @@ def initial_net(choice: str | os.PathLike = "") -> MaskDepthNet:
     return load_weights(WEIGHTS if choice == SHIPPED else typed_path(choice)).train()
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+def _read(path: str | os.PathLike) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Metadata and tensors of a file written by `save_weights`."""
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(
             f"{path} is not there: expected a weights file (.safetensors); "
             "notebook 04 trains one, and eva_helpers/weights holds the shipped ones."
@@ -108,7 +139,7 @@ def _read_config(path: str | os.PathLike, metadata: dict[str, str]) -> ModelConf
     made = f"{path} was made by eva_helpers {metadata.get('version', '0.1')} with"
     try:
         values = ({} if "version" in metadata else OLDER) | json.loads(metadata["config"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         raise InputError(f"{path} has no readable configuration: train it again.") from None
     for switch, value in SWITCHES.items():
         found = values.pop(switch, value)
@@ -123,4 +154,4 @@ def _read_config(path: str | os.PathLike, metadata: dict[str, str]) -> ModelConf
             f"{made} {', '.join(sorted(unknown))}, which version {__version__} does not know: "
             "update eva_helpers."
         )
-    return ModelConfig.from_dict(values | {"pretrained": False})
+    return checked(ModelConfig, values | {"pretrained": False}, f"{path}: configuration")

@@ -1,5 +1,6 @@
 """Photos, masks and depth maps: one, a contact sheet, or a row per sample."""
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from math import ceil
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
 
-from eva_helpers.files import writable_folder
+from eva_helpers.files import writable_folder, write_whole
 from eva_helpers.images import resize
 
 DEPTH_MAP = "magma"  # near = bright; readable in greyscale and by colour-blind people
@@ -152,6 +153,6 @@ def strip(pictures: Sequence[np.ndarray], titles: Titles) -> np.ndarray:
 
 def save(figure: Figure, folder: str | Path, name: str) -> Path:
     """Write `folder/name.png`."""
-    path = writable_folder(folder) / f"{name}.png"
-    figure.savefig(path, dpi=100)
-    return path
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=100)
+    return write_whole(writable_folder(folder) / f"{name}.png", picture.getvalue())

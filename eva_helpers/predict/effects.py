@@ -10,6 +10,7 @@ import numpy as np
 from eva_helpers.catalogue.catalogue import STANDARD_FOCAL, STANDARD_HEIGHT
 from eva_helpers.files import InputError
 from eva_helpers.images import resize, size_text
+from eva_helpers.schemas import Positive, checked
 
 NEARBY = 0.006  # of the longer side: radius in which colours are averaged
 FREE = 0.02  # of the mask: below it, a pixel is the background's
@@ -105,9 +106,8 @@ def metres(
     is its focal length over the picture's width (in landscape format the 35 mm equivalent of EXIF
     divided by 36), `height` its height above the ground in metres, `z_near` the catalogue's.
     """
-    if not (focal > 0 and height > 0):
-        usual = f"such as {STANDARD_FOCAL} and {STANDARD_HEIGHT}"
-        raise InputError(f"focal is {focal}, height {height}: expected both positive, {usual}.")
+    for name, value in {"focal": focal, "height": height, "z_near": z_near}.items():
+        checked(Positive, value, name)
     with np.errstate(divide="ignore"):
         return z_near / depth * (focal / STANDARD_FOCAL) * (height / STANDARD_HEIGHT)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from eva_helpers.files import InputError
+from eva_helpers.files import InputError, is_file
 from eva_helpers.images import is_picture, picture_files
 
 VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".mts", ".gif")
@@ -42,7 +42,7 @@ def frames(source: str) -> Frames:
         InputError: there is none, two have one name, or the video cannot be decoded.
     """
     path = Path(source)
-    if path.is_file() and path.suffix.lower() in VIDEOS:
+    if is_file(source) and path.suffix.lower() in VIDEOS:
         return _of_video(path)
     if path.is_dir():
         files = picture_files(path)

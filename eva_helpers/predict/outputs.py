@@ -153,6 +153,7 @@ def write_video(folder: Path, path: Path, rate: float) -> Path:
     files = sorted(folder.glob("*.png"))
     first = read_rgb(files[0])
     partial = path.with_name(f"partial-{path.name}")
+    partial.unlink(missing_ok=True)  # else a link would be followed
     size = (first.shape[1], first.shape[0])
     video = cv2.VideoWriter(str(partial), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
     for file in files:

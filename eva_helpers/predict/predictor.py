@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from eva_helpers.files import InputError, writable_folder, write_whole
+from eva_helpers.files import InputError, checked_path, writable_folder, write_whole
 from eva_helpers.images import (
-    MIN_SIDE,
     Picture,
-    open_picture,
+    as_picture,
     resize,
     size_text,
     to_rgb,
@@ -24,6 +23,7 @@ from eva_helpers.images import (
 )
 from eva_helpers.paths import WEIGHTS
 from eva_helpers.predict.pairing import PairCheck, align_background, check_pair
+from eva_helpers.schemas import MIN_SIDE
 
 if TYPE_CHECKING:  # slow to import: errors in the photos' paths come first
     from matplotlib.figure import Figure
@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # slow to import: errors in the photos' paths come first
 
 INPUT_SIZE = 224  # px of the longer side in the network, which was trained on 64 to 224 px
 STRIP = 64  # rows that are quantised at a time: large maps need no float copy
+LONGEST = 100  # of the shorter side: copies for the check of the pair keep a few pixels
 SAME_SHAPE = 0.02  # aspect ratios that differ by less show the same frame at another size
 
 Photo = np.ndarray | Image.Image | str | os.PathLike
@@ -84,9 +85,9 @@ def output_files(folder: str | os.PathLike) -> list[Path]:
     Raises:
         InputError: one of them exists, or no file can be written there.
     """
-    paths = [Path(folder) / f"{name}.png" for name in ("mask", "depth", "panel")]
+    paths = [checked_path(folder) / f"{name}.png" for name in ("mask", "depth", "panel")]
     for path in paths:
-        if path.exists():
+        if os.path.lexists(path):
             raise InputError(f"{path} exists and is not overwritten: choose another folder.")
     writable_folder(folder)
     return paths
@@ -156,7 +157,7 @@ def load_pair(
         InputError: a photo is unusable, or their shapes differ and `force` is False.
     """
     names = [_name(background, "the background"), _name(image, "the image")]
-    pictures = [_opened(*each) for each in zip((background, image), names, strict=True)]
+    pictures = [as_picture(*each) for each in zip((background, image), names, strict=True)]
     white = white_level(*pictures)  # one for both, so that they are scaled alike
     scene, photo = (_as_rgb(pictures.pop(0), name, white) for name in names)
     scene_name, name = names
@@ -172,19 +173,7 @@ def load_pair(
 
 def _name(photo: Photo, otherwise: str) -> str:
     """What messages call a photo."""
-    return otherwise if isinstance(photo, (Image.Image, np.ndarray)) else str(photo)
-
-
-def _opened(photo: Photo, name: str) -> Picture:
-    """A photo's picture; arrays are uint8 RGB (H, W, 3) or refused."""
-    if isinstance(photo, Image.Image):
-        return photo
-    if not isinstance(photo, np.ndarray):
-        return open_picture(photo)
-    if photo.dtype != np.uint8 or photo.shape[2:] != (3,):
-        what = f"{name} is {photo.dtype} {photo.shape}"
-        raise InputError(f"{what}: expected uint8 RGB of shape (H, W, 3).")
-    return photo
+    return str(photo) if isinstance(photo, (str, os.PathLike)) else otherwise
 
 
 def _as_rgb(picture: Picture, name: str, white: float | None) -> np.ndarray:
@@ -193,9 +182,9 @@ def _as_rgb(picture: Picture, name: str, white: float | None) -> np.ndarray:
         photo = picture
     else:
         photo = to_rgb(picture, white)
-    if min(photo.shape[:2]) < MIN_SIDE:
-        least = f"at least {MIN_SIDE} px a side"
-        raise InputError(f"{name} is {size_text(photo)}: expected {least}; use a larger photo.")
+    if min(photo.shape[:2]) < max(MIN_SIDE, max(photo.shape[:2]) / LONGEST):
+        least = f"at least {MIN_SIDE} px a side, and a longer side of {LONGEST} times that at most"
+        raise InputError(f"{name} is {size_text(photo)}: expected {least}; use another photo.")
     return photo
 
 
@@ -208,7 +197,8 @@ def predict_images(
     """
     import matplotlib.pyplot as plt
 
-    prediction = Predictor.load(modelpath)(Path(filepath) / bg, Path(filepath) / image)
+    paths = [checked_path(filepath) / checked_path(name) for name in (bg, image)]
+    prediction = Predictor.load(modelpath)(*paths)
     if prediction.check.problems:
         print(prediction.check.verdict)
     figure = prediction.show()

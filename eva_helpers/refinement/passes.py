@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from eva_helpers.hardware import autocast
-from eva_helpers.images import MIN_SIDE, resize
+from eva_helpers.images import resize
 from eva_helpers.model import MaskDepthNet
 from eva_helpers.refinement.aligned import AlignedPair, as_photos
 from eva_helpers.refinement.boxes import Box, grown, object_boxes
 from eva_helpers.refinement.tiles import sharpened
+from eva_helpers.schemas import MIN_SIDE
 
 INPUT_SIZE = 224  # px of the longer side at which the whole frame is seen
 BOX_SIZE = 448  # px of the longer side at which a box is seen again

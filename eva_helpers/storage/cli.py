@@ -14,12 +14,18 @@ from eva_helpers.catalogue import SPLITS, load_catalogue
 from eva_helpers.data import PLACEMENTS, CompositeDataset, channel_statistics
 from eva_helpers.files import InputError, command_line, writable_folder
 from eva_helpers.paths import PARK
+from eva_helpers.schemas import Count, Positive, Processes, Seed, Side, check_options
 from eva_helpers.shards import own_shard, shard
 from eva_helpers.storage.folders import FolderDataset
 from eva_helpers.storage.packing import pack
 from eva_helpers.storage.sharding import write_shards
 from eva_helpers.storage.writing import write_composites
 
+KINDS: dict[str, Any] = {
+    "count": Count | None, "positions": Count, "seed": Seed, "per_shard": Count | None,
+    "per_background": Count | None, "depth_white": Positive | None, "size": Side,
+    "workers": Processes,
+}  # fmt: skip
 FORMATS = {"folders": ("jpeg",), "webdataset": ("per_shard",)}  # with options of their own
 
 
@@ -27,6 +33,7 @@ FORMATS = {"folders": ("jpeg",), "webdataset": ("per_shard",)}  # with options o
 def main(arguments: list[str] | None = None) -> int:
     """Run one of the three commands; returns 130 when interrupted."""
     given = _parser().parse_args(arguments)
+    check_options(given, **{name: KINDS[name] for name in vars(given).keys() & KINDS.keys()})
     try:
         given.run(given)
     except KeyboardInterrupt:
@@ -84,10 +91,7 @@ def _write(given: Namespace) -> None:
     writable_folder(given.folder)
     catalogue = load_catalogue(given.catalogue)
     options = {name: getattr(given, name) for name in ("size", "positions", "placement", "seed")}
-    try:
-        composites = CompositeDataset(catalogue, given.split, given.split, **options)
-    except ValueError as error:
-        raise InputError(str(error)) from None
+    composites = CompositeDataset(catalogue, given.split, given.split, **options)
     write = write_shards if given.format == "webdataset" else write_composites
     number, parts = given.shard
     total = None if parts > 1 else given.count or len(composites)

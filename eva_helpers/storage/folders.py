@@ -9,8 +9,9 @@ from torch.utils.data import Dataset
 
 from eva_helpers.data import to_tensors
 from eva_helpers.data.dataset import Tensors
-from eva_helpers.files import InputError
+from eva_helpers.files import checked_path, is_file
 from eva_helpers.images import depth_reader, open_picture, read_mask, resize, to_rgb
+from eva_helpers.schemas import Count, Positive, Side, checked
 from eva_helpers.storage.agreement import Agreement
 from eva_helpers.storage.manifest import read_manifest
 from eva_helpers.storage.numbering import numbered_items
@@ -50,16 +51,14 @@ class FolderDataset(Dataset[Tensors]):
         near_is_dark: bool = True,
         depth_white: float | None = None,
     ) -> None:
-        if per_background is not None and per_background < 1:
-            raise InputError(f"per_background is {per_background}: expected at least 1.")
-        if depth_white is not None and not 0 < depth_white < np.inf:
-            raise InputError(f"depth_white is {depth_white}: expected a positive number.")
-        self.folder = Path(folder)
-        self.size = size
+        per_background = checked(Count | None, per_background, "per_background")
+        depth_white = checked(Positive | None, depth_white, "depth_white")
+        self.folder = checked_path(folder)
+        self.size = checked(Side, size, "size")
         self.near_is_dark = near_is_dark
         agreement = Agreement()
         manifest = self.folder / "manifest.csv"
-        if manifest.is_file():
+        if is_file(manifest):
             self.items = read_manifest(manifest)
             self.found = "backgrounds from the manifest"
         else:
@@ -75,7 +74,7 @@ class FolderDataset(Dataset[Tensors]):
         self.inverted = agreement.inverted(sample)
         self.white = agreement.white
         if depth_white is None and (self.folder / "settings.json").is_file():  # of write_composites
-            depth_white = 255 if sample[0].depth.suffix == ".jpg" else 65535
+            depth_white = {".jpg": 255, ".png": 65535}.get(sample[0].depth.suffix)
         self.depth = depth_reader([item.depth for item in sample], depth_white)
         way = "near dark (inverted on reading)" if self.near_is_dark else "near bright"
         self.polarity = f"{self.depth}, {way}"

@@ -1,25 +1,28 @@
 """Packing folders of composites into memory-mapped arrays, which are read at memory speed."""
 
 import hashlib
+import io
 import math
 import os
 import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from eva_helpers.data import EpochSampler
 from eva_helpers.data.dataset import Tensors
-from eva_helpers.files import InputError, read_json, write_json
+from eva_helpers.files import InputError, checked_path, is_file, read_json, write_json, write_whole
+from eva_helpers.schemas import Whole, checked, read_as
 from eva_helpers.storage.folders import FolderDataset
+from eva_helpers.storage.pack_files import Pack, array_of, shapes_of
 from eva_helpers.storage.writing import Progress, claim, in_order
 
-ARRAYS = {"image": (3,), "mask": (), "depth": (), "backgrounds": (3,)}  # uint8, then (S, S)
 RECORD = 100  # samples between two records of progress
 
 
@@ -31,17 +34,23 @@ class PackedDataset(Dataset[Tensors]):
     """
 
     def __init__(self, folder: str | os.PathLike, composites: FolderDataset | None = None) -> None:
-        self.folder = Path(folder)
-        if not (self.folder / "pack.json").is_file():
+        self.folder = checked_path(folder)
+        if not is_file(self.folder / "pack.json"):
             raise InputError(f"{folder} holds no finished pack: make or finish it with `pack`.")
-        self.state = read_json(self.folder / "pack.json")
+        self.state: Pack = read_as(Pack, self.folder / "pack.json", "the description of a pack")
         if composites is not None and _state(composites) != self.state:
             raise InputError(
                 f"{folder} is stale: the files in {composites.folder} have changed, or are read "
                 "with other settings; remove it and pack again."
             )
-        self.arrays = {name: np.load(self.folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
-        self.background_of = np.load(self.folder / "background_of.npy")
+        count, size = self.state["count"], self.state["size"]
+        numbers = array_of(self.folder / "background_of.npy", np.int32, (count,))
+        self.background_of = np.array(numbers)
+        backgrounds = int(self.background_of.max()) + 1
+        self.arrays = {
+            name: array_of(self.folder / f"{name}.npy", np.uint8, shape)
+            for name, shape in shapes_of(count, backgrounds, size).items()
+        }
 
     def __len__(self) -> int:
         return len(self.background_of)
@@ -116,6 +125,8 @@ def pack(
     backgrounds = sorted({item.background for item in composites.items})
     # Tasks from 0 are samples; those below are backgrounds, counted from the last one.
     first = known.get("next", -len(backgrounds)) if resumed else -len(backgrounds)
+    done = Annotated[Whole, Field(ge=-len(backgrounds), le=len(composites))]
+    first = checked(done, first, f"{record}: next")
     arrays = _open_arrays(folder, composites, backgrounds, "r+" if resumed else "w+")
     progress(max(first, 0))
     tasks = range(first, len(composites))
@@ -141,28 +152,38 @@ def files_hash(composites: FolderDataset) -> str:
     return digest.hexdigest()
 
 
-def _state(composites: FolderDataset) -> dict:
-    state = {"format": "eva_helpers.pack 2", "size": composites.size, "count": len(composites)}
-    return state | {"read": composites.settings, "files": files_hash(composites)}
+def _state(composites: FolderDataset) -> Pack:
+    return {
+        "format": "eva_helpers.pack 2",
+        "size": composites.size,
+        "count": len(composites),
+        "read": composites.settings,
+        "files": files_hash(composites),
+    }
 
 
 def _open_arrays(
     folder: Path, composites: FolderDataset, backgrounds: list[Path], mode: str
 ) -> dict[str, np.ndarray]:
     """The arrays of a pack; `mode` is "w+" to make them, "r+" to continue."""
-    size = composites.size
-    counts = dict.fromkeys(ARRAYS, len(composites)) | {"backgrounds": len(backgrounds)}
-    shapes = {name: (counts[name], *ARRAYS[name], size, size) for name in ARRAYS}
+    shapes = shapes_of(len(composites), len(backgrounds), composites.size)
     needed = sum(math.prod(shape) for shape in shapes.values())
     if mode == "w+" and shutil.disk_usage(folder).free < needed:
         raise InputError(f"{folder} needs {needed / 1e9:.1f} GB: choose a disk with more space.")
     numbers = {background: number for number, background in enumerate(backgrounds)}
     background_of = [numbers[item.background] for item in composites.items]
-    np.save(folder / "background_of.npy", np.array(background_of, np.int32))
-    return {
-        name: np.lib.format.open_memmap(folder / f"{name}.npy", mode, np.uint8, shape)
-        for name, shape in shapes.items()
-    }
+    stored = io.BytesIO()
+    np.save(stored, np.array(background_of, np.int32))
+    write_whole(folder / "background_of.npy", stored.getvalue())
+    paths = {name: folder / f"{name}.npy" for name in shapes}
+    if mode == "r+":
+        return {
+            name: array_of(paths[name], np.uint8, shape, "r+") for name, shape in shapes.items()
+        }
+    for path in paths.values():
+        path.unlink(missing_ok=True)  # else a link would be followed
+    made = np.lib.format.open_memmap
+    return {name: made(paths[name], "w+", np.uint8, shape) for name, shape in shapes.items()}
 
 
 def _decode(composites: FolderDataset, backgrounds: list[Path], task: int) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -88,9 +88,16 @@ def _settings(composites: CompositeDataset, items: np.ndarray, per_shard: int | 
     return settings | settings_of(composites, items)
 
 
-def layout(folder: Path, settings: dict[str, Any]) -> dict[Path, range]:
-    """The tar files that a folder with `settings` has when it is finished, and their samples."""
+def layout(folder: Path, settings: Mapping[str, Any]) -> dict[Path, range]:
+    """The tar files that a folder with `settings` has when it is finished, and their samples.
+
+    Raises InputError for more than a million.
+    """
     count, size = settings["count"], settings["per_shard"]
+    if count > size * 10**6:  # names have six digits
+        raise InputError(
+            f"{folder} has too many shards: expected at most a million; raise per_shard."
+        )
     samples = [range(first, min(first + size, count)) for first in range(0, count, size)]
     return {
         folder / f"{settings['split']}-{number:06d}.tar": numbers

@@ -1,6 +1,7 @@
 """Reading shards as a stream: one shard after the other, from front to back."""
 
 import importlib.util
+import io
 import json
 import os
 import random
@@ -8,17 +9,35 @@ import tarfile
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
+from PIL import Image
 from torch.utils.data import IterableDataset
+from typing_extensions import TypedDict
 
 from eva_helpers.data.dataset import Tensors, to_tensors
-from eva_helpers.files import InputError, read_json
-from eva_helpers.storage.sharding import FORMAT, SUFFIXES, is_whole, layout
+from eva_helpers.files import InputError
+from eva_helpers.schemas import Count, Name, Positive, Side, checked, read_as
+from eva_helpers.storage.sharding import SUFFIXES, is_whole, layout
 
 Sample = dict[str, Any]  # names of files, without the key -> bytes
+
+
+class Shards(TypedDict):
+    """What `settings.json` says of shards, as far as reading them needs it."""
+
+    format: Literal["eva_helpers.shards 1"]
+    split: Name
+    per_shard: Count
+    count: Count
+
+
+class About(TypedDict):
+    """What the JSON of a sample says, as far as reading it needs it."""
+
+    depth_white: Positive
 
 
 class ShardDataset(IterableDataset[Tensors]):
@@ -44,9 +63,8 @@ class ShardDataset(IterableDataset[Tensors]):
         self.shuffle = shuffle
         self.seed = seed
         self.ranks = ranks
-        self.settings = read_json(self.folder / "settings.json", "the settings of shards")
-        if not isinstance(self.settings, dict) or self.settings.get("format") != FORMAT:
-            raise InputError(f"{folder} holds no shards of `eva-helpers dataset write`.")
+        what = "the settings of `eva-helpers dataset write`"
+        self.settings: Shards = read_as(Shards, self.folder / "settings.json", what)
         files = layout(self.folder, self.settings)
         for path in files:
             if not is_whole(path):
@@ -94,9 +112,9 @@ def decode(sample: Sample) -> Tensors:
         InputError: a file of it is missing or damaged.
     """
     try:
-        about = json.loads(sample["json"])
+        about = checked(About, json.loads(sample["json"]), "json")
         maps = {kind: _picture(sample[f"{kind}{end}"]) for kind, end in SUFFIXES.items()}
-    except (KeyError, ValueError, cv2.error):
+    except (KeyError, ValueError, OSError, Image.DecompressionBombError, cv2.error):
         raise _damaged(sample["__url__"], f", sample {sample['__key__']}") from None
     units = {"mask": maps["mask"] / np.float32(255)}
     units |= {"depth": 1 - maps["depth"] / np.float32(about["depth_white"])}
@@ -104,7 +122,9 @@ def decode(sample: Sample) -> Tensors:
 
 
 def _picture(data: bytes) -> np.ndarray:
-    """RGB, or grey as stored."""
+    """RGB, or grey as stored; of a size that can be decoded safely."""
+    with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as header:
+        checked(Side, max(header.size), "side")
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if picture is None:
         raise ValueError

@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from eva_helpers.catalogue import load_catalogue, open_catalogue
-from eva_helpers.files import InputError, command_line, writable_folder
+from eva_helpers.files import command_line, writable_folder
 from eva_helpers.paths import SHIPPED
+from eva_helpers.schemas import Positive, Seed, Strength, check_options
 from eva_helpers.training.finetuning import finetune
 from eva_helpers.training.tracking import check_tracker
 
@@ -24,8 +25,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=0)
     add("--log-with", default="", help="tracker, such as tensorboard or wandb (default: none)")
     options = parser.parse_args(arguments)
-    if not options.minutes > 0:
-        raise InputError(f"--minutes is {options.minutes:g}: expected a number above 0.")
+    check_options(options, minutes=Positive, strength=Strength, seed=Seed)
     check_tracker(options.log_with)
     return options
 

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from eva_helpers.schemas import Balancing, Count, Positive, Seed, Share, Weight, check_fields
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -13,18 +15,22 @@ class TrainingConfig:
     `losses.BALANCES`. `seed` is recorded, not applied: seed torch before building the network.
     `minutes` limits the training to as many of the epochs as this machine trains and validates in
     that time: at least one, of fewer steps if need be (0: no limit). `save_minutes` is the time
-    after which the state is saved within an epoch, too (0: only after epochs).
+    after which the state is saved within an epoch, too (0: only after epochs). Raises InputError
+    for a value out of range.
     """
 
-    epochs: int = 10
-    lr: float = 3e-3
-    weight_decay: float = 0.02
-    ema: float = 0.99
-    clip: float = 1.0
-    balance: str = "fixed"
-    seed: int = 0
-    minutes: float = 0.0
-    save_minutes: float = 5.0
+    epochs: Count = 10
+    lr: Positive = 3e-3
+    weight_decay: Weight = 0.02
+    ema: Share = 0.99
+    clip: Positive = 1.0
+    balance: Balancing = "fixed"
+    seed: Seed = 0
+    minutes: Weight = 0.0
+    save_minutes: Weight = 5.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def all_settings(config: TrainingConfig, **groups: dict[str, Any]) -> dict[str, Any]:

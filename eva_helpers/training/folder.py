@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eva_helpers import __version__, files
+from eva_helpers.schemas import Count, checked
 from eva_helpers.training.checkpoint import STATE, Contents, read_state, write_state
 
 PROGRESS = "progress.json"
@@ -38,7 +39,8 @@ class RunFolder:
         # epochs and steps of each, where a limit of minutes was fitted to the speed
         self.plan: list[int] | None = None
         if files.same_settings(known, settings, REMEDY):
-            self.plan = files.read_json(known).get("plan")
+            plan = files.read_json(known).get("plan")
+            self.plan = checked(list[Count] | None, plan, f"{known}: plan")
         else:
             self.write_config()
 

@@ -8,26 +8,40 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import torch
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from eva_helpers.evaluation import iou
 from eva_helpers.evaluation.metrics import rmse_std
 from eva_helpers.evaluation.scoring import Batch
-from eva_helpers.files import InputError, write_whole
+from eva_helpers.files import InputError, is_file, write_whole
 from eva_helpers.losses import LossWeights, weight_vector
 from eva_helpers.model import NarrowNet, inference
+from eva_helpers.model.config import Channels
+from eva_helpers.model.weights import check_tensors
+from eva_helpers.schemas import Count, Weight, checked
 
 FORMAT = "eva_helpers.Bank"
 MASK_SHARES = (0.02, 0.1, 0.3, 0.7, 0.98)  # of the mask's weight in the sum of all
 FAVOURED = 0.8  # share of one depth term in the weights of all three
 DAMAGED = (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError)
 DEPTH_TERMS = ("ssim", "edge", "l1")
+
+
+class About(TypedDict):
+    """What the metadata of a bank's file say."""
+
+    lengths: Annotated[tuple[Count, ...], Field(min_length=1)]
+    widths: Annotated[tuple[Channels, ...], Field(min_length=2, max_length=8)]
+    notes: dict[str, Any]
+    weightings: dict[str, dict[str, Weight]]
 
 
 def at_share(share: float) -> LossWeights:
@@ -60,10 +74,7 @@ def nearby(weights: LossWeights) -> np.ndarray:
     Raises:
         InputError: mask, ssim, edge and l1 all have weight 0.
     """
-    try:
-        mask, *depth = weight_vector(weights).tolist()
-    except ValueError as error:
-        raise InputError(str(error)) from None
+    mask, *depth = weight_vector(weights).tolist()
     share = float(np.clip(mask, MASK_SHARES[0], MASK_SHARES[-1]))
     shares = np.array(MASK_SHARES)
     alone = np.eye(len(shares))
@@ -155,27 +166,21 @@ class Bank:
             InputError: the file is missing, damaged, or made for other weightings.
         """
         remedy = "restore it, or run `make bank`"
-        if not Path(path).is_file():
+        if not is_file(path):
             raise InputError(f"{path} is not there: expected a bank of networks; {remedy}.")
         try:
             with safe_open(path, framework="pt") as file:
-                about = json.loads(file.metadata()["about"])
-                names = list(file.keys())
-                tensors = {name: file.get_tensor(name).float() for name in names}
-            bank = cls(about["lengths"], about["widths"], tensors, about["notes"])
-            for steps in bank.lengths:
-                bank.net(steps, len(bank.weightings) - 1)
-        except (
-            SafetensorError,
-            OSError,
-            LookupError,
-            TypeError,
-            ValueError,
-            RuntimeError,
-        ) as error:
+                about = checked(About, json.loads(file.metadata()["about"]), path)
+                tensors = {name: file.get_tensor(name) for name in list(file.keys())}
+            with torch.device("meta"):  # takes no memory
+                one = NarrowNet(about["widths"]).state_dict()
+        except DAMAGED as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{path} is not a bank of networks ({reason}): {remedy}.") from None
-        known = {name: asdict(each) for name, each in bank.weightings.items()}
-        if about.get("weightings") != known:
+        known = trained_weightings()
+        if about["weightings"] != {name: asdict(each) for name, each in known.items()}:
             raise InputError(f"{path} was trained with other weightings: {remedy}.")
-        return bank
+        counts = (len(about["lengths"]), len(known))
+        check_tensors(path, tensors, {k: v.expand(*counts, *v.shape) for k, v in one.items()})
+        parameters = {name: tensor.float() for name, tensor in tensors.items()}
+        return cls(about["lengths"], about["widths"], parameters, about["notes"])

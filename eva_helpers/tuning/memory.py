@@ -81,7 +81,8 @@ class Try:
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The inverse of `to_dict`. Raises KeyError, TypeError, ValueError, OSError."""
         data = base64.b64decode(values["picture"], validate=True)
-        picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) if data else None
+        stored = Image.open(io.BytesIO(data), formats=["PNG"]) if data else None
+        picture = np.asarray(stored.convert("RGB")) if stored else None
         rows = [{name: float(row[name]) for name in ("step", *TERMS)} for row in values["rows"]]
         scores = {str(name): float(score) for name, score in dict(values["scores"]).items()}
         weights = LossWeights(**values["weights"])

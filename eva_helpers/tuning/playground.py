@@ -11,10 +11,11 @@ import torch
 from eva_helpers.evaluation import best_threshold, subtraction
 from eva_helpers.evaluation.matting import mask_iou
 from eva_helpers.evaluation.robustness import Photos, jpeg, noise, shadow, shift
-from eva_helpers.images import MIN_SIDE, resize
+from eva_helpers.images import resize
 from eva_helpers.plots import strip
 from eva_helpers.predict.predictor import Photo, Predictor, load_pair
 from eva_helpers.refinement.aligned import as_tensor
+from eva_helpers.schemas import MIN_SIDE
 from eva_helpers.tuning.panel import Panel
 from eva_helpers.tuning.pictures import as_jpeg
 

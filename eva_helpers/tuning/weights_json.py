@@ -3,8 +3,9 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from eva_helpers.files import InputError, make_folder, read_json, write_json
+from eva_helpers.files import InputError, make_folder, write_json
 from eva_helpers.losses import LossWeights
+from eva_helpers.schemas import Weight, read_as
 
 SLIDERS = ("mask", "depth", "ssim", "edge", "l1")
 PARAMETERS = {name: f"{name.upper()}_WEIGHT" for name in (*SLIDERS, "dice")}  # in notebook 04
@@ -28,10 +29,7 @@ def changed(weights: LossWeights, **changes: float) -> LossWeights:
     unknown = ", ".join(sorted(changes.keys() - known.keys()))
     if unknown:
         raise InputError(f"no loss weight is called {unknown}: there are {', '.join(known)}.")
-    try:
-        return LossWeights(**known | changes)
-    except ValueError as error:
-        raise InputError(str(error)) from None
+    return LossWeights(**known | changes)
 
 
 def named(weights: LossWeights) -> str:
@@ -53,8 +51,8 @@ def write_weights(path: str | Path, weights: LossWeights) -> Path:
 def read_weights(path: str | Path) -> LossWeights:
     """The inverse of `write_weights`. Raises InputError: file missing, or not a weighting."""
     names = {key: name for name, key in PARAMETERS.items()}
-    values = read_json(path, "a weighting")
-    if not isinstance(values, dict) or not values or not values.keys() <= names.keys():
+    values = read_as(dict[str, Weight], path, "a weighting")
+    if not values or not values.keys() <= names.keys():
         some = ", ".join(names)
         raise InputError(f"{path} is not a weighting: expected JSON with some of {some}.")
     return changed(DEFAULT, **{names[key]: value for key, value in values.items()})

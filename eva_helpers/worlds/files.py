@@ -8,6 +8,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -17,12 +18,12 @@ from eva_helpers.files import (
     InputError,
     command_line,
     make_folder,
-    read_json,
     same_settings,
     writable_folder,
     write_json,
 )
 from eva_helpers.images import read_rgb, write_png
+from eva_helpers.schemas import Seed, Side, checked, read_as
 from eva_helpers.worlds.render import World, make_world
 
 SIZE = 256  # px
@@ -47,6 +48,8 @@ def write_worlds(
     """
     if count < 10:
         raise InputError(f"{count} worlds: expected 10 at least, so that every split has some.")
+    checked(Side, size, "size")
+    checked(Seed, seed, "seed")
     writable_folder(out)
     settings = {"seed": seed, "size": size, "park": park.name if park else ""}
     same_settings(out / "worlds.json", settings, "choose another folder, or remove it")
@@ -89,7 +92,7 @@ def _write_world(out: Path, number: int, settings: dict, photos: Sequence[np.nda
         if world.ground.mean() < LEAST_GROUND:
             known["ground"] = None  # objects go anywhere
         write_json(path, known)  # last: the world is whole
-    return entry | files | read_json(path)
+    return entry | files | read_as(dict[str, Any], path, "the description of a world")
 
 
 def _pictures(world: World) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
