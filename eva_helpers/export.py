@@ -21,7 +21,7 @@ from eva_helpers import __version__
 from eva_helpers.files import InputError, command_line, output_file, write_whole
 from eva_helpers.model import MaskDepthNet, load_weights
 from eva_helpers.paths import WEIGHTS
-from eva_helpers.schemas import Side, checked, option
+from eva_helpers.schemas import Side, check_options, checked
 
 if TYPE_CHECKING:  # the extra "export"
     from onnx import ModelProto
@@ -123,10 +123,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m eva_helpers.export", description=main.__doc__)
     parser.add_argument("file", type=output_file, help="ends with .onnx or .pt2")
     parser.add_argument("--weights", help="weights file (default: the shipped one)")
-    for name, side in (("--height", SIZE[0]), ("--width", SIZE[1])):
-        parser.add_argument(name, type=option(Side), default=side, help="px (default: %(default)s)")
+    parser.add_argument("--width", type=int, default=SIZE[1], help="px (default: %(default)s)")
+    parser.add_argument("--height", type=int, default=SIZE[0], help="px (default: %(default)s)")
     parser.add_argument("--half", action="store_true", help="ONNX: weights in half precision")
     options = parser.parse_args(arguments)
+    check_options(options, width=Side, height=Side)
     if options.file.suffix not in (".onnx", ".pt2"):
         raise InputError(f"{options.file} has another ending: expected .onnx or .pt2.")
     if options.half and options.file.suffix != ".onnx":

@@ -10,7 +10,6 @@ import operator
 import os
 import re
 import reprlib
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -28,6 +27,13 @@ from eva_helpers.files import InputError, file_inside, read_json
 
 MIN_SIDE = 32  # px: the network halves the resolution five times
 MAX_SIDE = 32_766  # px: OpenCV counts the pixels of a side in 16 bits when it moves a picture
+PLAIN = {  # words for what pydantic expects
+    "greater than or equal to": "at least", "less than or equal to": "at most",
+    "greater than": "above", "less than": "below", "valid integer": "whole number",
+    "valid number": "number", "finite number": "number", "a valid string": "text",
+    "a valid boolean": "True or False", "valid tuple": "list",
+    "a valid dictionary": "named values",
+}  # fmt: skip
 MEANING = {  # of the problems that pydantic names otherwise
     "missing": "is missing: add it, or restore the file",
     "unexpected_keyword_argument": "is unknown: remove it",
@@ -74,6 +80,19 @@ Name = Annotated[str, BeforeValidator(_text), AfterValidator(_name)]
 FileInside = Annotated[Path, BeforeValidator(_inside)]
 Split = Literal["train", "validation", "test"]
 Balancing = Literal["fixed", "uncertainty", "geometric"]  # of the losses of mask and depth
+TRAINING: dict[str, Any] = {  # parameters of a training by name; of others, by type: TYPED
+    "seed": Annotated[Whole, Field(ge=0, lt=2**32)],
+    "size": Annotated[Side, Field(le=4096)],
+    "epochs": Annotated[Count, Field(le=100_000)],
+    "samples_per_epoch": Annotated[Count, Field(ge=16)],  # a batch
+    "batch_size": Annotated[Count, Field(le=4096)],
+    "lr": Annotated[Number, Field(ge=1e-8, le=1)],
+    "strength": Strength,
+    "variety": Share,
+    "workers": Annotated[Whole, Field(ge=-1, le=256)],
+    "balance": Balancing,
+}
+TYPED = {"int": Count, "float": Weight, "bool": Flag, "str": str}
 
 
 def checked(kind: Any, value: Any, name: str | os.PathLike, listing: Path | None = None) -> Any:
@@ -107,17 +126,10 @@ def read_as(kind: Any, path: str | os.PathLike, what: str = "a JSON file") -> An
     return checked(kind, read_json(path, what), path, Path(path))
 
 
-def option(kind: Any) -> Callable[[str], Any]:
-    """`type` of an argparse option: what was typed, as `kind`."""
-    adapter = TypeAdapter(kind)
-
-    def convert(text: str) -> Any:
-        try:
-            return adapter.validate_strings(text)
-        except ValidationError as error:
-            raise argparse.ArgumentTypeError(str(_refusal(error, "it"))) from None
-
-    return convert
+def check_options(options: argparse.Namespace, **kinds: Any) -> None:
+    """Raise InputError unless the options of a command line are of the `kinds`, by name."""
+    for name, kind in kinds.items():
+        checked(kind, getattr(options, name), f"--{name.replace('_', '-')}")
 
 
 @functools.lru_cache
@@ -140,6 +152,7 @@ def _refusal(error: ValidationError, name: str) -> InputError:
     where = f"{name}: {place}" if place else name
     if problem["type"] in MEANING:
         return InputError(f"{where} {MEANING[problem['type']]}.")
-    expected = re.sub(r"^Value error, |^\w+ should (be |match )?", "", problem["msg"])
-    expected = expected.removeprefix("expected ")
+    expected = re.sub(r"^Value error, expected |^\w+ should (be |match )?", "", problem["msg"])
+    for theirs, plain in PLAIN.items():
+        expected = expected.replace(theirs, plain)
     return InputError(f"{where} is {reprlib.repr(problem['input'])}: expected {expected}.")

@@ -3,43 +3,19 @@
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
 
 import papermill
-from pydantic import Field
 
 from eva_helpers.catalogue.public_data import PUBLIC
 from eva_helpers.files import InputError, checked_path
 from eva_helpers.paths import SHIPPED, typed_path
-from eva_helpers.schemas import (
-    Balancing,
-    Count,
-    Flag,
-    Positive,
-    Share,
-    Side,
-    Strength,
-    Weight,
-    Whole,
-    checked,
-)
+from eva_helpers.schemas import TRAINING, TYPED, checked
 
 FILES = {"WEIGHTS", "INITIAL_WEIGHTS", "BANK", "BACKGROUND", "IMAGE"}
 FOLDERS = {"CATALOGUE", "COMPOSITES"}
 PATHS = FILES | FOLDERS | {"RUN_DIR", "DEPTH_MODEL"}  # a depth model may also be a name
-KINDS = {  # what a parameter may be, beyond the type that a notebook declares
-    "SEED": Annotated[Whole, Field(ge=0, lt=2**32)],
-    "WORKERS": Annotated[Whole, Field(ge=-1, le=256)],
-    "LR": Annotated[Positive, Field(ge=1e-8, le=1)],
-    "STRENGTH": Strength,
-    "VARIETY": Share,
-    "SAMPLES_PER_EPOCH": Annotated[Count, Field(ge=16)],  # a batch
-    "BATCH_SIZE": Annotated[Count, Field(le=4096)],
-    "EPOCHS": Annotated[Count, Field(le=100_000)],
-    "BALANCE": Balancing,
-}
-KINDS |= dict.fromkeys(("SIZE", "PICTURE_SIZE", "WRITE_SIZE"), Annotated[Side, Field(le=4096)])
-DECLARED = {"int": Count, "float": Weight, "bool": Flag, "str": str}
+KINDS = {name.upper(): kind for name, kind in TRAINING.items()}
+KINDS |= dict.fromkeys(("PICTURE_SIZE", "WRITE_SIZE"), TRAINING["size"])
 WORDS = {"true": True, "yes": True, "on": True, "1": True}
 WORDS |= {"false": False, "no": False, "off": False, "0": False}
 
@@ -59,7 +35,7 @@ def converted(parameter: dict[str, str], value: object) -> object:
     kind = parameter["inferred_type_name"]
     with suppress(ValueError, TypeError, KeyError, OverflowError):  # else refused below
         value = READ[kind](value)
-    result = checked(KINDS.get(name, DECLARED[kind]), value, name)
+    result = checked(KINDS.get(name, TYPED[kind]), value, name)
     return _absolute(name, result) if name in PATHS and isinstance(result, str) else result
 
 

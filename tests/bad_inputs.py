@@ -262,6 +262,16 @@ OPTIONS: dict[str, list[tuple]] = {
         ("--strength", "-1"), ("--strength", "9"), ("--strength", "nan"), ("--seed", "-1"),
         ("--weights", "gone"), ("--weights", "TEXT"), ("--out", "TEXT/sub"), ("--out", "a\0b"),
     ],
+    "train --catalogue CATALOGUE --out OUT": [
+        ("--seed", "-1"), ("--size", "0"), ("--size", "100000"), ("--epochs", "0"),
+        ("--epochs", "ten"), ("--minutes", "-1"), ("--minutes", "nan"), ("--batch-size", "0"),
+        ("--samples-per-epoch", "1"), ("--validation-samples", "0"), ("--lr", "0"),
+        ("--lr", "nan"), ("--strength", "9"), ("--variety", "5"), ("--workers", "-2"),
+        ("--mask-weight", "-1"), ("--depth-weight", "inf"), ("--balance", "even"),
+        ("--initial-weights", "gone"), ("--catalogue", "gone"), ("--composites", "gone"),
+        ("--depth-white", "-1"), ("--log-with", "paper"), ("--save-minutes", "nan"),
+        ("--out", "TEXT/sub"), ("--out", "a\0b"),
+    ],
     "finetune --out OUT": [("gone",), ("TEXT",), (LONG,), ("a\0b",)],
     "evaluate --catalogue CATALOGUE --out OUT --samples 1 --sizes 32": [
         ("--sizes", "0"), ("--sizes", "-1"), ("--sizes", "31"), ("--sizes", "100000"),

@@ -90,7 +90,7 @@ def test_metres_of_another_camera():
     assert effects.metres(depth).tolist() == [[1.5, 3.0, np.inf]]
     twice = effects.metres(depth, focal=1.6, height=0.7)  # twice the focal length, half the height
     assert twice[0, 1] == pytest.approx(3.0)
-    with pytest.raises(InputError, match="height is 0: expected greater than 0"):
+    with pytest.raises(InputError, match="height is 0: expected above 0"):
         effects.metres(depth, height=0)
 
 

@@ -88,7 +88,7 @@ def test_the_command_line(tmp_path, weights, capsys):
     for wrong, message in (
         (["net.tflite"], "expected .onnx or .pt2"),
         (["net.pt2", "--half"], "--half is for ONNX"),
-        (["net.pt2", "--width", "16"], "at least 32 px"),
+        (["net.pt2", "--width", "16"], "at least 32"),
         (["net.pt2", "--weights", "missing"], "missing"),
     ):
         assert main([str(tmp_path / wrong[0]), *wrong[1:]]) == 2

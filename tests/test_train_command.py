@@ -108,9 +108,9 @@ def test_it_trains_in_two_processes_from_a_notebook(tiny, tmp_path):
     [
         (["--epochs", "0"], "--epochs is 0"),
         (["--lr", "nan"], "--lr is nan"),
-        (["--size", "8"], "at least 32 px"),
-        (["--variety", "2"], "--variety 2"),
-        (["--mask-weight", "-1"], "loss weight mask is -1"),
+        (["--size", "8"], "at least 32"),
+        (["--variety", "2"], "--variety is 2"),
+        (["--mask-weight", "-1"], "--mask-weight is -1"),
     ],
 )
 def test_numbers_out_of_range_are_a_sentence(tmp_path, capsys, given, words):

@@ -8,7 +8,7 @@ from eva_helpers.catalogue.depth_labels import DEPTH_MODEL, depth_estimator, lab
 from eva_helpers.catalogue.public_data import PUBLIC, public_photos
 from eva_helpers.catalogue.sources import photos_of_folder
 from eva_helpers.files import command_line, writable_folder
-from eva_helpers.schemas import Count, Seed, option
+from eva_helpers.schemas import Count, Seed, check_options
 
 
 @command_line
@@ -27,10 +27,10 @@ def main(arguments: list[str] | None = None) -> None:
     add("--depth", action="store_true", help="label depth with a pretrained model (99 MB)")
     add("--depth-model", default=DEPTH_MODEL, help="its name or folder (default: %(default)s)")
     add("--revision", help="of the depth model")
-    limit = "photos of each kind from the public data sets"
-    add("--limit", type=option(Count), default=500, help=limit)
-    add("--seed", type=option(Seed), default=0, help="of the split")
+    add("--limit", type=int, default=500, help="photos of each kind from the public data sets")
+    add("--seed", type=int, default=0, help="of the split")
     options = parser.parse_args(arguments)
+    check_options(options, seed=Seed, limit=Count)
     name = "folder" if options.folder else PUBLIC
     print(f"licence: {LICENCES[name]}")
     if options.folder:

@@ -9,7 +9,7 @@ from eva_helpers.evaluation.report import evaluation_report, report_text
 from eva_helpers.files import InputError, command_line, is_file, writable_folder, write_json
 from eva_helpers.model import load_weights
 from eva_helpers.paths import PARK, WEIGHTS
-from eva_helpers.schemas import Count, Seed, Side, option
+from eva_helpers.schemas import Count, Seed, Side, check_options
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -18,13 +18,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--weights", default=WEIGHTS, help="weights file (default: the shipped one)")
     add("--catalogue", default=PARK, help="folder of a catalogue (default: the embedded park)")
-    sizes = "px a side (default: 64 224)"
-    add("--sizes", type=option(Side), nargs="+", default=[64, 224], help=sizes)
-    samples = "composites per quadrant (default: %(default)s)"
-    add("--samples", type=option(Count), default=384, help=samples)
-    add("--seed", type=option(Seed), default=0)
+    add("--sizes", type=int, nargs="+", default=[64, 224], help="px a side (default: 64 224)")
+    add("--samples", type=int, default=384, help="composites per quadrant (default: %(default)s)")
+    add("--seed", type=int, default=0)
     add("--out", type=Path, required=True, help="folder for evaluation.json and the figure")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    check_options(options, sizes=list[Side], samples=Count, seed=Seed)
+    return options
 
 
 @command_line

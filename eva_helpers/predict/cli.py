@@ -6,7 +6,6 @@ import sys
 
 from eva_helpers.files import InputError, command_line
 from eva_helpers.predict.predictor import Predictor, load_pair, output_files
-from eva_helpers.schemas import Share, option
 from eva_helpers.shards import shard
 
 SHOWN = 3  # images with problems that are named; the list has all
@@ -32,8 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="what is written, a folder each (default: mask depth)",
     )  # fmt: skip
     many.add_argument("--new-background", help="photo behind the object, for replaced")
-    smooth = "moving average over time: 0 (off) to below 1"
-    many.add_argument("--smooth", type=option(Share), help=smooth)
+    many.add_argument("--smooth", type=float, help="moving average over time: 0 (off) to below 1")
     many.add_argument("--shard", type=shard, help="part I/N of the images, for several machines")
     options = parser.parse_args(arguments)
     os.environ.setdefault("MPLBACKEND", "agg")  # a command line needs no window

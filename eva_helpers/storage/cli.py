@@ -14,13 +14,18 @@ from eva_helpers.catalogue import SPLITS, load_catalogue
 from eva_helpers.data import PLACEMENTS, CompositeDataset, channel_statistics
 from eva_helpers.files import InputError, command_line, writable_folder
 from eva_helpers.paths import PARK
-from eva_helpers.schemas import Count, Positive, Processes, Seed, Side, option
+from eva_helpers.schemas import Count, Positive, Processes, Seed, Side, check_options
 from eva_helpers.shards import own_shard, shard
 from eva_helpers.storage.folders import FolderDataset
 from eva_helpers.storage.packing import pack
 from eva_helpers.storage.sharding import write_shards
 from eva_helpers.storage.writing import write_composites
 
+KINDS: dict[str, Any] = {
+    "count": Count | None, "positions": Count, "seed": Seed, "per_shard": Count | None,
+    "per_background": Count | None, "depth_white": Positive | None, "size": Side,
+    "workers": Processes,
+}  # fmt: skip
 FORMATS = {"folders": ("jpeg",), "webdataset": ("per_shard",)}  # with options of their own
 
 
@@ -28,6 +33,7 @@ FORMATS = {"folders": ("jpeg",), "webdataset": ("per_shard",)}  # with options o
 def main(arguments: list[str] | None = None) -> int:
     """Run one of the three commands; returns 130 when interrupted."""
     given = _parser().parse_args(arguments)
+    check_options(given, **{name: KINDS[name] for name in vars(given).keys() & KINDS.keys()})
     try:
         given.run(given)
     except KeyboardInterrupt:
@@ -42,21 +48,20 @@ def _parser() -> argparse.ArgumentParser:
     write = commands.add_parser("write", help="write composites with a manifest; resumes")
     write.set_defaults(run=_write)
     write.add_argument("folder", type=Path, help="to write to")
-    count = "composites, drawn at random (default: all)"
-    write.add_argument("--count", type=option(Count), help=count)
+    write.add_argument("--count", type=int, help="composites, drawn at random (default: all)")
     write.add_argument("--catalogue", type=Path, default=PARK, help="folder (default: the park)")
     write.add_argument("--split", choices=SPLITS, help="of the photos (default: all)")
     positions = "of each cut-out on each background (default: %(default)s)"
-    write.add_argument("--positions", type=option(Count), default=20, help=positions)
+    write.add_argument("--positions", type=int, default=20, help=positions)
     write.add_argument("--placement", choices=PLACEMENTS, default="mixed")
-    write.add_argument("--seed", type=option(Seed), default=0)
+    write.add_argument("--seed", type=int, default=0)
     write.add_argument(
         "--jpeg", action="store_true", default=None, help="masks and depths as JPEG too"
     )
     layouts = "a file for each map (default), or tar files"
     write.add_argument("--format", choices=FORMATS, default="folders", help=layouts)
     per_shard = "samples in a tar file of --format webdataset (default: 256 MB)"
-    write.add_argument("--per-shard", type=option(Count), help=per_shard)
+    write.add_argument("--per-shard", type=int, help=per_shard)
     part = "part I/N of the files, for several machines; the command without it ends the work"
     write.add_argument("--shard", type=shard, default=own_shard(), help=part)
     packing = commands.add_parser("pack", help="decode such files into arrays; resumes")
@@ -68,18 +73,16 @@ def _parser() -> argparse.ArgumentParser:
     white = "value in the depth files that is the bright end of their scale (default: recognised)"
     for reading in (packing, summary):
         reading.add_argument("composites", type=Path, help="folder with the files")
-        reading.add_argument("--per-background", type=option(Count), help=number)
-        reading.add_argument("--depth-white", type=option(Positive), help=white)
+        reading.add_argument("--per-background", type=int, help=number)
+        reading.add_argument("--depth-white", type=float, help=white)
         reading.add_argument("--near-is-bright", action="store_true", help=polarity)
     packing.add_argument("folder", type=Path, help="of the pack")
     for command in (write, packing, summary):
         size = 224 if command is write else 64
-        pixels = "px (default: %(default)s)"
-        command.add_argument("--size", type=option(Side), default=size, help=pixels)
+        command.add_argument("--size", type=int, default=size, help="px (default: %(default)s)")
     processes = "processes (default: %(default)s)"
     for command in (write, packing):
-        cores = os.cpu_count() or 1
-        command.add_argument("--workers", type=option(Processes), default=cores, help=processes)
+        command.add_argument("--workers", type=int, default=os.cpu_count() or 1, help=processes)
     return parser
 
 
@@ -106,8 +109,8 @@ def _ways(given: Namespace) -> dict[str, Any]:
     names = {name for names in FORMATS.values() for name in names}
     ways = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
     for name in ways.keys() - {*FORMATS[given.format]}:
-        other = f"--{name.replace('_', '-')}"
-        raise InputError(f"{other} is not for --format {given.format}: leave it out.")
+        option = f"--{name.replace('_', '-')}"
+        raise InputError(f"{option} is not for --format {given.format}: leave it out.")
     return ways
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from eva_helpers.catalogue import load_catalogue, open_catalogue
 from eva_helpers.files import command_line, writable_folder
 from eva_helpers.paths import SHIPPED
-from eva_helpers.schemas import Positive, Seed, Strength, option
+from eva_helpers.schemas import Positive, Seed, Strength, check_options
 from eva_helpers.training.finetuning import finetune
 from eva_helpers.training.processes import is_main
 from eva_helpers.training.tracking import check_tracker
@@ -21,12 +21,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("catalogue", help="your folder with bg and fg, or a catalogue folder")
     add("--out", type=Path, required=True, help="folder for the network and its training")
     add("--weights", default=SHIPPED, help="where to start: a file, or the shipped ones")
-    add("--minutes", type=option(Positive), default=15.0, help="of training (default: %(default)g)")
-    strength = "of the capture differences; 0: ideal pairs"
-    add("--strength", type=option(Strength), default=1.0, help=strength)
-    add("--seed", type=option(Seed), default=0)
+    add("--minutes", type=float, default=15.0, help="of training (default: %(default)g)")
+    add("--strength", type=float, default=1.0, help="of the capture differences; 0: ideal pairs")
+    add("--seed", type=int, default=0)
     add("--log-with", default="", help="tracker, such as tensorboard or wandb (default: none)")
     options = parser.parse_args(arguments)
+    check_options(options, minutes=Positive, strength=Strength, seed=Seed)
     check_tracker(options.log_with)
     return options
 

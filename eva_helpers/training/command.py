@@ -17,10 +17,10 @@ from tqdm import tqdm
 from eva_helpers.catalogue import open_catalogue
 from eva_helpers.data import CompositeDataset, fixed_sample, make_loader
 from eva_helpers.data.dataset import Tensors
-from eva_helpers.files import InputError, command_line
+from eva_helpers.files import command_line
 from eva_helpers.losses import BALANCES, LossWeights
 from eva_helpers.model import initial_net
-from eva_helpers.schemas import MIN_SIDE
+from eva_helpers.schemas import TRAINING, TYPED, check_options
 from eva_helpers.storage import AugmentedComposites, FolderDataset, split_composites
 from eva_helpers.training.config import TrainingConfig
 from eva_helpers.training.processes import count, is_main, on_main, state
@@ -28,7 +28,6 @@ from eva_helpers.training.trainer import Trainer
 
 EMPTY = 0.05  # share of training composites without an object
 VALIDATION_BATCH = 64
-POSITIVE = ("epochs", "samples_per_epoch", "batch_size", "validation_samples", "lr")
 
 
 def parse(arguments: list[str] | None) -> Namespace:
@@ -45,7 +44,8 @@ def parse(arguments: list[str] | None) -> Namespace:
             choices = BALANCES if name == "balance" else None
             add(option, type=type(default), default=default, choices=choices, help=meaning)
     options = parser.parse_args(arguments)
-    _check(options)
+    types = {name: TYPED[type(default).__name__] for name, (default, _) in DEFAULTS.items()}
+    check_options(options, **types | TRAINING)
     return options
 
 
@@ -78,19 +78,6 @@ DEFAULTS: dict[str, tuple[bool | int | float | str, str]] = {
 }
 
 
-def _check(options: Namespace) -> None:
-    """Raise InputError for a number out of range."""
-    for name in POSITIVE:
-        if not getattr(options, name) > 0:
-            option = f"--{name.replace('_', '-')}"
-            raise InputError(f"{option} is {getattr(options, name)}: expected a number above 0.")
-    if options.size < MIN_SIDE:
-        raise InputError(f"--size is {options.size}: expected at least {MIN_SIDE} px.")
-    if options.strength < 0 or not 0 <= options.variety <= 1:
-        given = f"--strength {options.strength:g}, --variety {options.variety:g}"
-        raise InputError(f"{given}: expected at least 0, and 0 to 1.")
-
-
 def datasets(options: Namespace) -> tuple[Dataset[Tensors], Dataset[Tensors], float]:
     """Samples to train on, those to validate with, and `z_near`, as in notebook 04."""
     catalogue = on_main(lambda: open_catalogue(options.catalogue))
@@ -117,10 +104,7 @@ def make_trainer(options: Namespace) -> Trainer:
     names = ("epochs", "lr", "seed", "balance", "minutes", "save_minutes")
     config = TrainingConfig(**{name: getattr(options, name) for name in names})
     weighed = ("mask", "depth", "ssim", "edge", "l1", "dice")
-    try:
-        weights = LossWeights(**{name: getattr(options, f"{name}_weight") for name in weighed})
-    except ValueError as error:
-        raise InputError(str(error)) from None
+    weights = LossWeights(**{name: getattr(options, f"{name}_weight") for name in weighed})
     torch.manual_seed(options.seed)
     return Trainer(
         initial_net(options.initial_weights),

@@ -1,9 +1,7 @@
 """Settings of a training, and all that decides its result."""
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from eva_helpers.schemas import Balancing, Count, Positive, Seed, Share, Weight, check_fields
 
@@ -22,7 +20,7 @@ class TrainingConfig:
     """
 
     epochs: Count = 10
-    lr: Annotated[Positive, Field(le=1)] = 3e-3
+    lr: Positive = 3e-3
     weight_decay: Weight = 0.02
     ema: Share = 0.99
     clip: Positive = 1.0

@@ -23,7 +23,7 @@ from eva_helpers.files import (
     write_json,
 )
 from eva_helpers.images import read_rgb, write_png
-from eva_helpers.schemas import Count, Seed, Side, checked, option, read_as
+from eva_helpers.schemas import Seed, Side, checked, read_as
 from eva_helpers.worlds.render import World, make_world
 
 SIZE = 256  # px
@@ -107,10 +107,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Render worlds; finished ones stay, so an interrupted command can be repeated."""
     parser = argparse.ArgumentParser("eva-helpers worlds", description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder of the new catalogue")
-    worlds = "worlds (default: %(default)s)"
-    parser.add_argument("--count", type=option(Count), default=400, help=worlds)
-    parser.add_argument("--size", type=option(Side), default=SIZE, help="px (default: %(default)s)")
-    parser.add_argument("--seed", type=option(Seed), default=0)
+    parser.add_argument("--count", type=int, default=400, help="worlds (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=SIZE, help="px (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     catalogue = write_worlds(
         options.out, options.count, options.seed, options.size, load_catalogue()
