@@ -16,6 +16,7 @@ from pathlib import Path
 
 import report_experiments
 import report_finetuning
+import report_machines
 import report_tables
 from PIL import Image
 from report_park import park
@@ -57,6 +58,9 @@ SECTIONS: tuple[tuple[str, Path, Callable[[dict], list[str]]], ...] = (
     ("Speed", BENCHMARKS / "speed.json", report_tables.speed),
     ("Time and memory of a pair", BENCHMARKS / "photos.json", report_tables.photos),
     ("Speed of files", BENCHMARKS / "files.json", report_tables.files),
+    ("Many images", BENCHMARKS / "many.json", report_machines.many),
+    ("Other runtimes", BENCHMARKS / "runtimes.json", report_machines.runtimes),
+    ("A GPU", BENCHMARKS / "gpu.json", report_machines.gpu),
 )
 
 
