@@ -1,9 +1,16 @@
 """What this machine computes fast."""
 
 import ctypes
+import os
 import sys
 
 import torch
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def fast_bf16(kind: str | None = None) -> bool:

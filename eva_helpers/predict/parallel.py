@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import torch
 
 from eva_helpers.files import InputError
+from eva_helpers.hardware import cores
 from eva_helpers.predict.frames import Source
 from eva_helpers.predict.outputs import Maps
 from eva_helpers.predict.pairing import align_background, check_pair
@@ -62,12 +63,6 @@ def in_order(
                 yield first, future.result()
         for name, future in pending:
             yield name, future.result()
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from statistics import median
 
 import torch
 
+from eva_helpers.hardware import cores
+
 EVERY = 100  # steps at least, from one comparison to the next
 TRIED = 3  # steps with each number of threads
 WARM = 10  # steps before the first comparison
@@ -81,9 +83,7 @@ def threads_of_this_process(device: torch.device, processes: int) -> Threads:
     A user chooses with OMP_NUM_THREADS or `torch.set_num_threads`, which is noticed where it
     differs from what torch takes itself: all cores, or one thread a core of two.
     """
-    allowed = getattr(os, "sched_getaffinity", None)
-    cores = len(allowed(0)) if allowed else os.cpu_count() or 1
     now = torch.get_num_threads()
     chosen = any(name in os.environ for name in CHOSEN_BY_USER)
-    free = device.type == "cpu" and processes == 1 and not chosen and now in (cores, cores // 2)
+    free = device.type == "cpu" and processes == 1 and not chosen and now in (cores(), cores() // 2)
     return Threads(now if free else 1)
