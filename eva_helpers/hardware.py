@@ -41,6 +41,18 @@ def autocast(device: torch.device | str, enabled: bool = True) -> torch.autocast
     return torch.autocast(kind, torch.bfloat16, enabled=enabled and fast_bf16(kind))
 
 
+def return_freed_memory() -> bool:
+    """Let glibc return what is free to the system, now; returns whether it could.
+
+    Threads that free blocks of many sizes leave holes, which fill slowly.
+    """
+    try:
+        trim = ctypes.CDLL(None).malloc_trim if sys.platform == "linux" else None
+    except AttributeError:  # another C library
+        return False
+    return bool(trim and trim(0))
+
+
 def keep_freed_memory() -> bool:
     """Let glibc keep freed memory for the rest of this process; returns whether it does.
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import files, loading, photos, scale, steps, timing
+from benchmarks import endurance, files, loading, photos, scale, steps, timing
 from benchmarks.original import OriginalDataset, train_step, write_original_folder
 from eva_helpers.data import CompositeDataset
 from eva_helpers.evaluation import OriginalNet
@@ -17,7 +17,9 @@ from eva_helpers.paths import ROOT
 from eva_helpers.storage import FolderDataset
 
 
-@pytest.mark.parametrize("script", ["speed", "files", "many", "photos", "runtimes", "gpu"])
+@pytest.mark.parametrize(
+    "script", ["speed", "files", "many", "photos", "runtimes", "gpu", "processes", "endurance"]
+)
 def test_every_script_has_help(script, capsys):
     with pytest.raises(SystemExit) as end:
         importlib.import_module(f"benchmarks.{script}").main(["--help"])
@@ -29,6 +31,12 @@ def test_without_a_gpu_nothing_is_measured(tmp_path, capsys):
     target = tmp_path / "gpu.json"
     assert importlib.import_module("benchmarks.gpu").main(["--json", str(target)]) == 2
     assert "not measured" in capsys.readouterr().err and not target.exists()
+
+
+def test_memory_is_watched(monkeypatch):
+    monkeypatch.setattr(endurance, "PAIRS", 2)
+    watched = endurance.watched(endurance.predicting, 30)
+    assert watched["count"] == 30 and all(value > 0 for value in watched.values())
 
 
 def test_the_pair_of_photos_is_measured_in_parts(tmp_path, weights, monkeypatch):

@@ -59,6 +59,8 @@ SECTIONS: tuple[tuple[str, Path, Callable[[dict], list[str]]], ...] = (
     ("Time and memory of a pair", BENCHMARKS / "photos.json", report_tables.photos),
     ("Speed of files", BENCHMARKS / "files.json", report_tables.files),
     ("Many images", BENCHMARKS / "many.json", report_machines.many),
+    ("Several processes", BENCHMARKS / "processes.json", report_machines.processes),
+    ("Long work", BENCHMARKS / "endurance.json", report_machines.endurance),
     ("Other runtimes", BENCHMARKS / "runtimes.json", report_machines.runtimes),
     ("A GPU", BENCHMARKS / "gpu.json", report_machines.gpu),
 )

@@ -66,3 +66,26 @@ def runtimes(report: dict) -> list[str]:
         f"Pairs of 220 px, one at a time (compiling takes {report['seconds to compile']:.0f} s):",
         markdown_table(("runtime", "pairs/s", "to PyTorch with bfloat16"), rates),
     ]
+
+
+def processes(report: dict) -> list[str]:
+    """Two processes against one, and saving."""
+    one, two = (report["samples/s"][name] for name in ("one process", "two processes"))
+    return [
+        f"Training at 64 px in batches of {report['batch']} on two cores ({report['processor']}): "
+        f"{one:.1f} samples/s with one process of two threads, {two:.1f} with two of one thread "
+        f"({two / one:.2f} times). Saving the state takes {report['seconds to save']:.2f} s, once "
+        "an epoch and at most once in five minutes within one."
+    ]
+
+
+def endurance(report: dict) -> list[str]:
+    """Memory of long work."""
+    rows = []
+    for name in ("predictions", "training"):
+        row = report[name]
+        early, late = row["memory early, MB"], row["memory at the end, MB"]
+        change = f"{late / early - 1:+.1%}"
+        rows.append((name, f"{row['count']:,}", f"{early:,.0f}", f"{late:,.0f}", change))
+    heads = ("work", "pairs of 64 px", "MB, second tenth", "MB, last tenth", "change")
+    return ["Memory of one process over time:", markdown_table(heads, rows)]

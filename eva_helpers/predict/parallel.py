@@ -10,14 +10,15 @@ from contextlib import contextmanager
 import torch
 
 from eva_helpers.files import InputError
-from eva_helpers.hardware import cores
+from eva_helpers.hardware import cores, return_freed_memory
 from eva_helpers.predict.frames import Source
 from eva_helpers.predict.outputs import Maps
 from eva_helpers.predict.pairing import align_background, check_pair
 from eva_helpers.predict.predictor import Photo, Predictor, load_pair
 
 AHEAD = 2  # images under way for each thread
-STEP = 64  # px: few sizes of boxes, so that memory stays flat
+STEP = 64  # px: few sizes of boxes, and memory
+TRIM = 30  # images: is returned so often, so that it stays flat
 
 
 class Workers:
@@ -56,11 +57,13 @@ def in_order(
     """Names and results, in order; never more than a few images are in memory."""
     with _threads() as pool:
         pending: deque[tuple[str, Future]] = deque()
-        for name, source in sources:
+        for number, (name, source) in enumerate(sources, 1):
             pending.append((name, pool.submit(work, source)))
             if len(pending) >= AHEAD * cores():
                 first, future = pending.popleft()
                 yield first, future.result()
+            if number % TRIM == 0:
+                return_freed_memory()
         for name, future in pending:
             yield name, future.result()
 
