@@ -11,14 +11,16 @@ PARAMS ?=
 CATALOGUE ?=
 MINUTES ?=
 RUN ?=
+UNEXECUTED ?=
 WEIGHTS ?=
 OUT ?= $(CURDIR)/runs/evaluation
 
-# Paths in NAME, PARAMS, WEIGHTS, CATALOGUE, OUT and WEIGHTING mean what they mean where make was typed, -C
+# Paths in NAME, PARAMS, WEIGHTS, CATALOGUE, RUN, OUT and WEIGHTING mean what they mean where make was typed, -C
 # (which sets the flag w) included; the project's own commands are run from there.
 TYPED := $(if $(findstring w,$(firstword -$(MAKEFLAGS))),$(PWD),$(CURDIR))
 THERE := cd "$(TYPED)" && PYTHONPATH="$(CURDIR)" "$(CURDIR)/$(BIN)/"
 SERIES := notebooks/run.py
+BOOK := tools/book.py
 
 .DEFAULT_GOAL := help
 
@@ -70,6 +72,9 @@ bench: $(READY)  ## speed, beside the original project's way
 demo: $(READY)  ## build the web page docs/demo (needs npm; PORT=8000 also serves it)
 	$(BIN)/python tools/demo.py $(if $(PORT),--serve $(PORT))
 
+book: $(READY)  ## build the book of the newest run in build/book (RUN=runs/NAME; UNEXECUTED=1: notebooks without outputs)
+	$(THERE)python "$(CURDIR)/$(BOOK)" $(if $(UNEXECUTED),--unexecuted) $(if $(RUN),"$(RUN)")
+
 train: $(READY)  ## train the shipped weights into runs/train; resumes (SHIP=1 also writes eva_helpers/weights; WEIGHTING=tuned.json)
 	$(THERE)python -m experiments.train_shipped $(if $(SHIP),--ship) $(if $(WEIGHTING),--weighting "$(WEIGHTING)")
 
@@ -110,4 +115,4 @@ park:  ## render the embedded park with Blender (needs the `render` extra, Pytho
 clean:  ## remove the environment and caches; runs/ stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info
 
-.PHONY: help setup run test test-colab test-browser fuzz audit bench demo train finetune evaluate variants bank balances report lab park clean
+.PHONY: help setup run test test-colab test-browser fuzz audit bench demo book train finetune evaluate variants bank balances report lab park clean

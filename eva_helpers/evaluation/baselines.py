@@ -20,7 +20,7 @@ BACKGROUND = "network's depth of the background"
 
 
 def photo_difference(background: Tensor, image: Tensor) -> Tensor:
-    """Maximum over channels of |image - background|: (B, 3, H, W) -> (B, 1, H, W), in [0, 1]."""
+    """Maximum over channels of `|image - background|`: (B, 3, H, W) -> (B, 1, H, W), in [0, 1]."""
     return (image - background).abs().amax(1, keepdim=True)
 
 

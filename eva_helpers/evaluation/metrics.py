@@ -28,13 +28,13 @@ def _of_labelled(scores: dict[str, Tensor], truth: Tensor) -> dict[str, Tensor]:
 
 
 def iou(prediction: Tensor, truth: Tensor) -> Tensor:
-    """Intersection over union, |A & B| / |A | B|. Two empty masks score 1, a single one 0."""
+    """Intersection over union, `|A & B| / |A | B|`. Two empty masks score 1, a single one 0."""
     both, either = overlap(prediction, truth)
     return torch.where(either > 0, both / either.clamp_min(1), 1.0)
 
 
 def dice(prediction: Tensor, truth: Tensor) -> Tensor:
-    """Dice coefficient, 2 |A & B| / (|A| + |B|). Two empty masks score 1, a single one 0."""
+    """Dice coefficient, `2 |A & B| / (|A| + |B|)`. Two empty masks score 1, a single one 0."""
     both, either = overlap(prediction, truth)
     total = both + either  # = |A| + |B|
     return torch.where(total > 0, 2 * both / total.clamp_min(1), 1.0)
@@ -89,13 +89,19 @@ def ordered(prediction: Tensor, truth: Tensor, mask: Tensor, margin: float = 1.0
 def depth_metrics(prediction: Tensor, truth: Tensor, z_near: float) -> dict[str, Tensor]:
     """Metrics of inverse depth d; the distance is z = z_near / d, in metres.
 
-    On distances, where the truth z* is closer than FAR (Eigen et al., 2014):
-      `abs_rel` = mean |z - z*| / z*;  `log10` = mean |log10 z - log10 z*|;
-      `delta1` (2, 3) = share of pixels with max(z / z*, z* / z) < 1.25 (1.25^2, 1.25^3).
+    On distances, where the truth `z*` is closer than FAR (Eigen et al., 2014):
+
+    - `abs_rel`: mean of `|z - z*| / z*`;
+    - `log10`: mean of `|log10 z - log10 z*|`;
+    - `delta1` (2, 3): share of pixels with `max(z / z*, z* / z) < 1.25` (1.25^2, 1.25^3).
+
     On inverse depth, all pixels:
-      `rmse` = sqrt(mean (d - d*)^2);  `rmse_std` = rmse / standard deviation of d* in the image
-      (the image's mean as a constant prediction would score 1).
-    Example: 3.3 m predicted for 3 m is an abs_rel of 0.1 and counts in delta1.
+
+    - `rmse`: root of the mean of `(d - d*)^2`;
+    - `rmse_std`: rmse / standard deviation of `d*` in the image (its mean as a constant prediction
+      would score 1).
+
+    3.3 m predicted for 3 m is an abs_rel of 0.1 and counts in delta1.
     """
     d, t = (_per_image(depth) for depth in (prediction, truth))
     known = (t > z_near / FAR).double()

@@ -14,7 +14,7 @@ def mask_bce(mask_logits: Tensor, mask: Tensor) -> Tensor:
 def mask_dice(mask_logits: Tensor, mask: Tensor) -> Tensor:
     """Soft Dice loss (Milletari et al., 2016), which counts small objects as much as large ones.
 
-    Mean over images of 1 - (2 sum(p m) + 1) / (sum(p^2) + sum(m^2) + 1): 0 for two empty masks.
+    Mean over images of `1 - (2 sum(p m) + 1) / (sum(p^2) + sum(m^2) + 1)`: 0 for two empty masks.
     """
     p = mask_logits.sigmoid().flatten(1)
     m = mask.flatten(1)
@@ -49,7 +49,7 @@ def align_scale_shift(depth: Tensor, target: Tensor) -> Tensor:
 def depth_ssi(depth: Tensor, target: Tensor, scales: int = 4) -> Tensor:
     """Scale-and-shift-invariant loss for labels without a scale (MiDaS, Ranftl et al., 2020).
 
-    Mean |aligned - target|, plus half its finite differences at each of `scales` halved sizes.
+    Mean `|aligned - target|`, plus half its finite differences at each of `scales` halved sizes.
     """
     error = align_scale_shift(depth, target) - target
     loss = error.abs().mean()

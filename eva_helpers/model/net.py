@@ -74,7 +74,7 @@ class MaskDepthNet(nn.Module):
         return torch.cat([image, image - background], dim=1)
 
     def features(self, background: Tensor, image: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Fused features per scale, and guides (B, 9, H, W): image, difference, |difference|."""
+        """Fused features per scale, and guides (B, 9, H, W): image, difference, `|difference|`."""
         both = (torch.cat([image, background]) - self.mean) / self.std
         pairs = [_halves(feature) for feature in self.encoder(both)]
         photo, empty = _halves(both)

@@ -36,7 +36,7 @@ class Frames:
 
 
 def frames(source: str) -> Frames:
-    """The images of `source`: a folder, a pattern such as "shots/*.jpg", or a video.
+    """The images of `source`: a folder, a pattern such as `shots/*.jpg`, or a video.
 
     Raises:
         InputError: there is none, two have one name, or the video cannot be decoded.

@@ -1,0 +1,60 @@
+"""Sphinx's settings for the book, whose pages `tools/book.py` lays out: `make book`."""
+
+from eva_helpers import __version__
+
+project = "Mask and depth from two photos"
+author = "the eva-helpers authors"
+project_copyright = author
+version = release = __version__
+language = "en"
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+root_doc = "index"
+templates_path = ["_templates"]
+exclude_patterns = ["assets"]
+
+# The notebooks come executed; what they print to stderr are warnings about this machine.
+nb_execution_mode = "off"
+nb_merge_streams = True
+nb_output_stderr = "remove"
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # no page loads anything from elsewhere
+nb_number_source_lines = False
+myst_heading_anchors = 3  # the links between pages name headings as GitHub does
+
+# Public names are those of each package's __all__; `room.rst` adds the modules below.
+autosummary_generate = True
+autosummary_context = {
+    "modules": {
+        "eva_helpers.data": ["augment", "capture"],
+        "eva_helpers.evaluation": ["depth_scores", "matting", "robustness"],
+        "eva_helpers.predict": ["effects", "many"],
+        "eva_helpers.worlds": ["rays"],
+    }
+}
+autodoc_default_options = {"members": True, "member-order": "bysource"}
+autodoc_inherit_docstrings = False  # torch's, below every network
+autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 88
+python_use_unqualified_type_names = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+default_role = "py:obj"
+
+html_theme = "sphinx_book_theme"
+html_title = project
+html_baseurl = "https://eva-helpers.github.io/mask-depth-notebooks/"
+html_theme_options = {
+    "repository_url": "https://github.com/eva-helpers/mask-depth-notebooks",
+    "repository_branch": "main",
+    "use_repository_button": True,
+    "use_issues_button": True,
+    "launch_buttons": {"colab_url": "https://colab.research.google.com"},
+    "home_page_in_toc": True,
+    "show_toc_level": 2,
+}
