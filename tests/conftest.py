@@ -23,8 +23,8 @@ TINY = ModelConfig(widths=(8, 8, 8, 8, 8), blocks=(1, 1, 1, 1, 1), decoder=(8, 8
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
 # Files of tests that train, start processes, or predict photos at their own size.
 SLOW = [
-    "bank", "benchmarks", "demo", "evaluation", "experiments", "export", "finetuning", "hub",
-    "live", "many", "matting", "own_photos", "package", "park", "playground", "real",
+    "bank", "benchmarks", "book", "demo", "evaluation", "experiments", "export", "finetuning",
+    "hub", "live", "many", "matting", "own_photos", "package", "park", "playground", "real",
     "refinement", "resume", "training", "training_data", "tuning", "worlds", "writing",
 ]  # fmt: skip
 

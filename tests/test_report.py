@@ -27,6 +27,22 @@ def test_the_parks_data_sheet_is_up_to_date():
     assert report.park() in (PARK / "README.md").read_text(encoding="utf-8"), REMEDY
 
 
+@pytest.mark.parametrize("name", ["model_card", "data_card"])
+def test_the_cards_are_up_to_date(name):
+    text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    assert f"{report.START}\n{getattr(report, name)()}\n{report.END}" in text, REMEDY
+
+
+def test_the_model_card_says_what_the_weights_card_says():
+    card = read_json(report.CARD)
+    text = report.model_card()
+    assert f"| parameters | {card['network']['parameters']:,} |" in text
+    assert all(f"| {stage['name']} | {stage['epochs']} |" in text for stage in card["stages"])
+    scores = card["test_scores"]["quadrants"]["64 px"][report.UNSEEN][report.NETWORK]
+    low, high = scores["interval"]["mask_dice"]
+    assert f"{scores['mask_dice']:.3f} ({low:.3f} to {high:.3f})" in text
+
+
 def test_the_gallery_holds_what_the_pages_show():
     assert {path.name for path in report.GALLERY.iterdir()} == report.shown()
 

@@ -1,8 +1,8 @@
 """Put measured figures and pictures where readers see them: `python tools/report.py [RUN]`.
 
-Writes docs/results.md, the table of the README and the park's data sheet from the stored results,
-which are never copied by hand. With RUN, a folder of `make run`, the pictures that the pages show
-are copied from its figures to `assets/gallery`.
+Writes docs/results.md and the figures of the README, of the two cards and of the park's data sheet
+from the stored results, which are never copied by hand. With RUN, a folder of `make run`, the
+pictures that the pages show are copied from its figures to `assets/gallery`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import report_cards
 import report_experiments
 import report_finetuning
 import report_machines
@@ -108,6 +109,19 @@ def readme_table() -> str:
     return markdown_table(heads, rows)
 
 
+def model_card() -> str:
+    """The figures of docs/model_card.md."""
+    parts = report_cards.model(WEIGHTS)
+    return "\n\n".join([*parts, "On every kind of pair, beside subtraction:", readme_table()])
+
+
+def data_card() -> str:
+    """The figures of docs/data_card.md."""
+    photographs = read_json(EXPERIMENTS / "real_photos.json")
+    pack = read_json(EXPERIMENTS / "photo_pack.json")
+    return "\n\n".join(report_cards.used(read_json(CARD), photographs, pack))
+
+
 def fill(page: Path, text: str) -> None:
     """Replace what is between the markers of a page.
 
@@ -168,7 +182,9 @@ def main(arguments: list[str] | None = None) -> None:
     write_whole(ROOT / "docs" / "results.md", results_page().encode())
     fill(ROOT / "README.md", readme_table())
     fill(PARK / "README.md", park())
-    print("wrote docs/results.md, README.md, assets/park/README.md")
+    fill(ROOT / "docs" / "model_card.md", model_card())
+    fill(ROOT / "docs" / "data_card.md", data_card())
+    print("wrote docs/results.md, README.md, assets/park/README.md and the cards in docs")
 
 
 if __name__ == "__main__":
