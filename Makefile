@@ -112,7 +112,7 @@ park:  ## render the embedded park with Blender (needs the `render` extra, Pytho
 	$(PYTHON) tools/render/dogs.py --out assets/park --contact-sheet assets/park/sheets/dogs.webp
 	$(PYTHON) tools/render/pairs.py --out assets/park --contact-sheet assets/park/sheets/pairs.webp
 
-clean:  ## remove the environment and caches; runs/ stays
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info
+clean:  ## remove the environment, the book and caches; runs/ stays
+	rm -rf $(VENV) build .pytest_cache .ruff_cache .mypy_cache *.egg-info
 
 .PHONY: help setup run test test-colab test-browser fuzz audit bench demo book train finetune evaluate variants bank balances report lab park clean

@@ -32,6 +32,9 @@ EXTRAS = PROJECT["project"]["optional-dependencies"]
 NOTEBOOKS = [Requirement(text) for text in EXTRAS["notebooks"]]
 LISTED = (ROOT / "tests/colab-preinstalled.txt").read_text(encoding="utf-8").splitlines()
 COLAB = dict(line.split("==") for line in LISTED if not line.startswith("#"))  # preinstalled there
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+INNER = {"files", "schemas", "paths", "shards", "hardware", "refinement"}  # not in the reference
 # From the foundation up: a room imports only from those before it.
 ROOMS = [
     "files",
@@ -63,7 +66,7 @@ def test_the_tested_set_lies_in_the_ranges(requirement):
 
 
 def test_the_test_extra_is_pinned_too():
-    for text in EXTRAS["test"] + EXTRAS["photos"]:
+    for text in EXTRAS["test"] + EXTRAS["photos"] + EXTRAS["book"]:
         requirement = Requirement(text)
         name = canonicalize_name(requirement.name)
         assert name == "eva-helpers" or requirement.specifier.contains(PINS[name]), text
@@ -173,6 +176,11 @@ def test_rooms_import_only_from_those_before():
             assert used <= set(ROOMS[:number]), f"{path.name} of {room} imports {used}"
 
 
+def test_the_reference_names_every_public_room():
+    text = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^ +eva_helpers\.(\w+)$", text, re.MULTILINE)) == set(ROOMS) - INNER
+
+
 def test_no_circle_inside_a_room():
     for folder in (path.parent for path in PACKAGE.glob("*/__init__.py")):
         modules = {path.stem: path for path in folder.glob("*.py") if path.stem != "__init__"}
@@ -189,7 +197,8 @@ def test_no_circle_inside_a_room():
 def test_modules_are_short():
     lines = {path: path.read_text(encoding="utf-8").splitlines() for path in PACKAGE.rglob("*.py")}
     assert max(map(len, lines.values())) <= 220
-    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+    for page, most in {"README.md": 150, "CONTRIBUTING.md": 110}.items():
+        assert len((ROOT / page).read_text(encoding="utf-8").splitlines()) <= most
 
 
 def test_importing_is_cheap():
@@ -233,18 +242,23 @@ def test_ci_calls_what_the_readme_says():
     assert "make run" in readme and "make test" in readme
 
 
-def workflow():
-    text = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
-    return yaml.load(text, yaml.BaseLoader)  # the usual one takes `on` for True
+def workflow(path=ROOT / ".github/workflows/ci.yml"):
+    return yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)  # `on` is not True
 
 
-def test_the_workflow_runs_commands_that_exist():
-    jobs = workflow()["jobs"]
-    lines = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
-    assert {".ci/run", "setup"} <= {line.split()[1] for line in lines}
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflows_run_commands_that_exist(path):
+    found = workflow(path)
+    assert found["permissions"] == {"contents": "read"}, "a job that publishes asks for more"
+    steps = [step for job in found["jobs"].values() for step in job["steps"]]
+    assert all(("run" in step) != ("uses" in step) for step in steps)
+    lines = [step["run"] for step in steps if "run" in step]
+    wanted = {"ci": {".ci/run", "setup"}, "book": {"run", "demo", "book"}}
+    wanted["release"] = wanted["book"] | {"release"}
+    assert wanted[path.stem] <= {line.split()[1] for line in lines}
     for line in lines:
         for target in re.findall(r"^make ([a-z-]+)", line):
-            assert f"\n{target}:" in (ROOT / "Makefile").read_text(encoding="utf-8"), line
+            assert f"\n{target}:" in MAKEFILE, line
         for script in re.findall(r"^bash (\S+)", line):
             assert (ROOT / script).is_file(), line
         for name in re.findall(r'-m "not (\w+)"', line):
@@ -256,7 +270,7 @@ def test_the_workflow_tests_every_python_that_the_package_names():
     tested = found["jobs"]["pinned"]["strategy"]["matrix"]["python"]
     named = [each.rpartition(" ")[2] for each in CLASSIFIERS if re.search(r" 3\.\d+$", each)]
     assert set(named) <= set(tested)
-    assert found["permissions"] == {"contents": "read"} and found["on"]["schedule"]
+    assert found["on"]["schedule"]
     assert not found["jobs"]["newest"].get("if"), "every week, too"
 
 
@@ -271,6 +285,53 @@ def test_the_devcontainer_runs_commands_that_exist():
     assert "ms-toolsai.jupyter" in chosen["extensions"]
     venv = re.search(r"^VENV := (\S+)", makefile, re.MULTILINE)[1]
     assert f"/{venv}/" in chosen["settings"]["python.defaultInterpreterPath"]
+
+
+def test_one_name_and_one_address():
+    address = PROJECT["project"]["urls"]["Repository"]
+    for name in (
+        "CITATION.cff",
+        "docs/conf.py",
+        "tools/book.py",
+        ".github/ISSUE_TEMPLATE/config.yml",
+    ):
+        found = re.findall(r"https://github\.com/[\w-]+/[\w-]+", (ROOT / name).read_text("utf-8"))
+        assert set(found) == {address}, name
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    authors = citation["authors"][0]["name"].removeprefix("The ")
+    licence = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert f"the {authors}" in licence and licence.startswith(citation["license"])
+
+
+def test_the_newest_version_has_its_changes():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(r"^## (\S+)", text, re.MULTILINE)[1] == version("eva-helpers")
+
+
+def test_hooks_are_tools_of_the_environment():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    entries = [hook["entry"].split() for repo in hooks["repos"] for hook in repo["hooks"]]
+    assert len(entries) == 3
+    for tool, *arguments in entries:
+        assert tool.startswith(".venv/bin/") and tool.removeprefix(".venv/bin/") in PINS
+        command = [sys.executable, "-m", tool.removeprefix(".venv/bin/"), *arguments, "--help"]
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 0, command
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", ".github/PULL_REQUEST_TEMPLATE.md"])
+def test_pages_for_developers_name_what_exists(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = re.findall(r"`make ([a-z-]+)", text)
+    assert targets and [each for each in targets if f"\n{each}:" not in MAKEFILE] == []
+    files = re.findall(r"\b(?:tests|tools|notebooks)/\w[\w/]*\.py", text)
+    assert [each for each in files if not (ROOT / each).is_file()] == []
+
+
+def test_issue_forms_have_what_github_wants():
+    for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml"):
+        form = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert {"name", "description", "body"} <= form.keys()
+        assert all(field["attributes"]["label"] and field["id"] for field in form["body"])
 
 
 def test_readme_links_lead_somewhere():

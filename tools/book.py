@@ -30,7 +30,6 @@ RAW = "https://raw.githubusercontent.com/eva-helpers/mask-depth-notebooks/main/"
 LARGEST = 60  # MB of the whole book
 LONG = 40  # lines of an output, from which it scrolls
 WIDGET = "application/vnd.jupyter.widget-view+json"  # dead without a kernel
-SET_UP = "# @title Set-up"  # the first line of the cell that installs on Colab
 LINK = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
 BADGE = re.compile(r"\[!\[([^]]*)\]\([^)]*badge[^)]*\)\]\(([^)]*)\)")
 
@@ -110,14 +109,14 @@ def chosen_run(run: Path | None) -> Path:
 
 
 def as_page(notebook: NotebookNode, page: Path, run: Path) -> NotebookNode:
-    """A notebook as a page: the book's links, no paths of this machine, long parts folded."""
+    """A notebook as a page: the book's links, no paths of this machine, hidden cells folded."""
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         tags = cell.metadata.setdefault("tags", [])
         if cell.cell_type == "markdown":
             cell.source = with_links(cell.source, page)
             continue
-        if cell.source.startswith(SET_UP):
+        if cell.metadata.get("jupyter", {}).get("source_hidden"):  # it installs on Colab
             tags.append("hide-input")
         cell.source = without_paths(cell.source, run)
         living = [out for out in cell.outputs if WIDGET not in out.get("data", {})]
