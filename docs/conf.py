@@ -17,14 +17,12 @@ extensions = [
 ]
 root_doc = "index"
 templates_path = ["_templates"]
-exclude_patterns = ["assets"]
 
 # The notebooks come executed; what they print to stderr are warnings about this machine.
 nb_execution_mode = "off"
 nb_merge_streams = True
 nb_output_stderr = "remove"
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # no page loads anything from elsewhere
-nb_number_source_lines = False
 myst_heading_anchors = 3  # the links between pages name headings as GitHub does
 
 # Public names are those of each package's __all__; `room.rst` adds the modules below.
