@@ -1,5 +1,7 @@
 """Sphinx's settings for the book, whose pages `tools/book.py` lays out: `make book`."""
 
+from pathlib import Path
+
 from eva_helpers import __version__
 
 project = "Mask and depth from two photos"
@@ -16,7 +18,7 @@ extensions = [
     "sphinx.ext.viewcode",
 ]
 root_doc = "index"
-templates_path = ["_templates"]
+templates_path = [str(Path(__file__).parent / "_templates")]  # autosummary looks beside the pages
 
 # The notebooks come executed; what they print to stderr are warnings about this machine.
 nb_execution_mode = "off"
