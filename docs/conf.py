@@ -1,8 +1,14 @@
 """Sphinx's settings for the book, whose pages `tools/book.py` lays out: `make book`."""
 
+import inspect
+import sys
+from functools import reduce
 from pathlib import Path
 
 from eva_helpers import __version__
+
+HERE = Path(__file__).resolve().parent
+URL = "https://github.com/eva-helpers/mask-depth-notebooks"
 
 project = "Mask and depth from two photos"
 author = "the eva-helpers authors"
@@ -15,10 +21,10 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
-    "sphinx.ext.viewcode",
+    "sphinx.ext.linkcode",
 ]
 root_doc = "index"
-templates_path = [str(Path(__file__).parent / "_templates")]  # autosummary looks beside the pages
+templates_path = [str(HERE / "_templates")]  # autosummary looks beside the pages
 
 # The notebooks come executed; what they print to stderr are warnings about this machine.
 nb_execution_mode = "off"
@@ -50,11 +56,24 @@ html_theme = "sphinx_book_theme"
 html_title = project
 html_baseurl = "https://eva-helpers.github.io/mask-depth-notebooks/"
 html_theme_options = {
-    "repository_url": "https://github.com/eva-helpers/mask-depth-notebooks",
+    "repository_url": URL,
     "repository_branch": "main",
     "use_repository_button": True,
     "use_issues_button": True,
     "launch_buttons": {"colab_url": "https://colab.research.google.com"},
     "home_page_in_toc": True,
     "show_toc_level": 2,
+    "navbar_persistent": [],  # the search is in the sidebar
 }
+html_static_path = ["_static"]
+html_css_files = ["book.css"]
+
+
+def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:
+    """Where a name of the package is defined, on GitHub; None for values, which have no source."""
+    value = reduce(getattr, info["fullname"].split("."), sys.modules[info["module"]])
+    value = inspect.unwrap(getattr(value, "fget", value))
+    if not (inspect.isroutine(value) or inspect.isclass(value)):
+        return None
+    path = Path(inspect.getfile(value)).relative_to(HERE.parent)
+    return f"{URL}/blob/main/{path.as_posix()}#L{inspect.getsourcelines(value)[1]}"

@@ -3,6 +3,7 @@
 import base64
 import importlib
 import re
+import warnings
 from inspect import isclass, isfunction
 from urllib.parse import unquote
 
@@ -45,10 +46,19 @@ def html(tmp_path_factory):
     """The folder of the book, built without warnings."""
     folder = tmp_path_factory.mktemp("book")
     run = write_run(folder / "runs" / "mine")
+    (folder / "demo" / "runtime").mkdir(parents=True)
+    for name in ("index.html", "runtime/manifest.json"):  # what `make demo` leaves
+        (folder / "demo" / name).touch()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(book, "OUT", folder / "build")
-        patch.setattr(book, "DEMO", folder / "no-demo")
-        return book.build(run).parent
+        patch.setattr(book, "DEMO", folder / "demo")
+        with warnings.catch_warnings(action="ignore"):  # Sphinx's, about its extensions
+            return book.build(run).parent
+
+
+def written(html):
+    """All pages but the templates that the theme copies."""
+    return [path for path in html.rglob("*.html") if "_static" not in path.parts]
 
 
 def page(html, name):
@@ -63,7 +73,7 @@ def test_every_page_is_there(html):
 
 
 def test_every_link_and_picture_is_there(html):
-    for path in html.rglob("*.html"):
+    for path in written(html):
         text = path.read_text(encoding="utf-8")
         for target in re.findall(r'(?:href|src)="([^"#?]+)[^"]*"', text):
             if not re.match(r"[a-z]+:", target):
@@ -71,7 +81,7 @@ def test_every_link_and_picture_is_there(html):
 
 
 def test_no_page_loads_from_elsewhere(html):
-    for path in html.rglob("*.html"):
+    for path in written(html):
         text = path.read_text(encoding="utf-8")
         found = re.findall(r'<(?:script|img|iframe)[^>]* src="(https?:[^"]+)"', text)
         assert not found and not re.search(r'<link rel="stylesheet"[^>]*"https?:', text), path
@@ -105,9 +115,21 @@ def test_every_public_function_and_class_is_documented(html, room):
     assert wanted and [name for name in wanted if f'id="{room}.{name}"' not in text] == []
 
 
-def test_without_the_demo_its_page_says_how_to_build_it(html):
-    text = page(html, "demo")
-    assert "make demo" in text and 'href="demo/index.html"' not in text
+def test_names_lead_to_their_source(html):
+    pattern = rf'href="{book.URL}/blob/main/(eva_helpers/[\w/]+\.py)#L(\d+)"'
+    found = {
+        link for path in written(html) for link in re.findall(pattern, path.read_text("utf-8"))
+    }
+    assert len(found) > 200
+    for path, line in found:
+        source = (ROOT / path).read_text(encoding="utf-8").splitlines()[int(line) - 1]
+        assert re.match(r" *(def|class|@)", source), f"{path}:{line}: {source}"
+
+
+def test_the_demo_is_inside(html):
+    assert (html / "demo" / "runtime" / "manifest.json").is_file()
+    assert '<a href="demo/index.html">' in page(html, "demo")
+    assert "built without it" not in page(html, "demo")
 
 
 def test_links_lead_into_the_book_or_to_the_repository():
