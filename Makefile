@@ -20,6 +20,7 @@ OUT ?= $(CURDIR)/runs/evaluation
 TYPED := $(if $(findstring w,$(firstword -$(MAKEFLAGS))),$(PWD),$(CURDIR))
 THERE := cd "$(TYPED)" && PYTHONPATH="$(CURDIR)" "$(CURDIR)/$(BIN)/"
 SERIES := notebooks/run.py
+EXERCISES := tools/exercises.py
 BOOK := tools/book.py
 
 .DEFAULT_GOAL := help
@@ -98,6 +99,13 @@ balances: $(READY)  ## ways to balance mask and depth, on narrow networks; resum
 report: $(READY)  ## write measured figures into README and docs/results.md (RUN=runs/NAME also copies its pictures)
 	$(BIN)/python tools/report.py $(RUN)
 
+diagrams: $(READY)  ## draw the diagrams of notebooks and README
+	$(BIN)/python tools/diagrams.py
+
+exercises: OUT = $(CURDIR)/runs/exercises
+exercises: $(READY)  ## the notebooks without the solutions of their exercises, into OUT=folder
+	$(THERE)python "$(CURDIR)/$(EXERCISES)" "$(OUT)"
+
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(BIN)/python -m jupyter lab notebooks
 
@@ -115,4 +123,4 @@ park:  ## render the embedded park with Blender (needs the `render` extra, Pytho
 clean:  ## remove the environment, the book and caches; runs/ stays
 	rm -rf $(VENV) build .pytest_cache .ruff_cache .mypy_cache *.egg-info
 
-.PHONY: help setup run test test-colab test-browser fuzz audit bench demo book train finetune evaluate variants bank balances report lab park clean
+.PHONY: help setup run test test-colab test-browser fuzz audit bench demo book train finetune evaluate variants bank balances report diagrams exercises lab park clean

@@ -37,9 +37,9 @@ PROFILES: dict[str, dict[str, dict[str, object]]] = {
         "05_visual_evaluation": {"SAMPLES": 192},
     },
     "smoke": {  # every line runs, nothing is learned
-        "00_dataset_generation": {"SIZE": 96, "WRITE_COUNT": 60, "WRITE_SIZE": 96},
+        "00_dataset_generation": {"SIZE": 96},
         "01_data_exploration": {"SAMPLES": 48},
-        "02_dataset_and_augmentation": {"TIMED_SAMPLES": 32},
+        "02_dataset_and_augmentation": {"TIMED_SAMPLES": 32, "WRITE_COUNT": 60, "WRITE_SIZE": 96},
         "04_weighted_loss_training": {
             "EPOCHS": 2,
             "SAMPLES_PER_EPOCH": 64,

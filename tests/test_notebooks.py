@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,6 @@ from eva_helpers.predict import Predictor
 from eva_helpers.storage import FolderDataset
 
 FOLDER = paths.ROOT / "notebooks"
-GALLERY = paths.ROOT / "assets" / "gallery"
 
 PATHS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
 BOOKS = {path.stem: nbformat.read(path, as_version=4) for path in PATHS}
@@ -94,8 +94,9 @@ def test_parameters_are_typed_literals_with_a_reason(name):
 
 @EACH
 def test_cells_are_short_and_explained(name):
-    lengths = [len(cell.source.splitlines()) for cell in code(BOOKS[name])[1:]]
-    assert max(lengths) <= 30 and sorted(lengths)[len(lengths) // 2] < 9
+    shown = [cell for cell in code(BOOKS[name])[1:] if cell not in tagged(BOOKS[name], "solution")]
+    lengths = [len(cell.source.splitlines()) for cell in shown]
+    assert max(lengths) <= 30 and sorted(lengths)[len(lengths) // 2] <= 9
     assert sum(cell.cell_type == "markdown" for cell in BOOKS[name].cells) >= 5
 
 
@@ -108,8 +109,51 @@ def test_no_shell_magic_and_no_cuda_calls(name):
 
 @EACH
 def test_pictures_of_the_titles_are_in_the_gallery(name):
-    for picture in re.findall(r"main/assets/gallery/([^)\s]+)\)", BOOKS[name].cells[0].source):
-        assert (GALLERY / picture).is_file(), picture
+    pictures = re.findall(r"main/assets/([^)\s]+\.png)\)", BOOKS[name].cells[0].source)
+    assert {picture.split("/")[0] for picture in pictures} == {"diagrams", "gallery"}
+    for picture in pictures:
+        assert (paths.ROOT / "assets" / picture).is_file(), picture
+
+
+@EACH
+def test_a_notebook_answers_its_question_and_sets_exercises(name):
+    text = "\n".join(cell.source for cell in BOOKS[name].cells)
+    for heading in ("## The answer", "## Exercises", "## What comes next", "## Further reading"):
+        assert f"\n{heading}\n" in text, heading
+    solutions = tagged(BOOKS[name], "solution")
+    assert 2 <= len(solutions) <= 3
+    for number, cell in enumerate(solutions, 1):
+        assert cell.source.startswith(f'# @title Solution {number} {{ display-mode: "form" }}')
+        assert cell.metadata["cellView"] == "form" and cell.metadata["jupyter"]["source_hidden"]
+        assert f"**{number}. " in text
+
+
+@EACH
+def test_no_output_is_left_without_a_word(name):
+    """Between two figures or tables there is text."""
+    shown = ("plt.show()", "display(", "pd.DataFrame(", "pd.Series(")
+    silent = 0
+    for cell in BOOKS[name].cells:
+        last = cell.source.splitlines()[-1] if cell.source else ""
+        if cell.cell_type == "markdown":
+            silent = 0
+        elif last.startswith(shown):
+            silent += 1
+        assert silent < 3, cell.source
+
+
+def test_the_learners_version_has_no_solutions(tmp_path, capsys):
+    exercises = runpy.run_path(str(paths.ROOT / "tools" / "exercises.py"))
+    out = tmp_path / "mine"
+    assert exercises["main"]([str(out)]) == 0
+    for name, book in BOOKS.items():
+        learner = nbformat.read(out / f"{name}.ipynb", as_version=4)
+        nbformat.validate(learner)
+        assert len(learner.cells) == len(book.cells)
+        assert "Solution" not in "".join(cell.source for cell in code(learner))
+        assert len(tagged(learner, "exercise")) == len(tagged(book, "solution"))
+    assert exercises["main"]([str(out)]) == 2, "a learner's work is not overwritten"
+    assert "not empty" in capsys.readouterr().err
 
 
 def test_one_public_address():

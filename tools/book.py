@@ -24,6 +24,8 @@ from eva_helpers.paths import ROOT
 NOTEBOOKS = ROOT / "notebooks"
 DOCS = ROOT / "docs"
 DEMO = DOCS / "demo"
+ASSETS = ROOT / "assets"
+PICTURES = (".png", ".jpg", ".svg")
 OUT = ROOT / "build" / "book"
 URL = "https://github.com/eva-helpers/mask-depth-notebooks"
 RAW = "https://raw.githubusercontent.com/eva-helpers/mask-depth-notebooks/main/"
@@ -55,8 +57,8 @@ def placed(path: Path) -> Path | None:
     """The place of a file of the repository in the book's source; None if it is not in the book."""
     if path.parent == DOCS and path.suffix == ".md":
         return Path(path.name)
-    shown = (NOTEBOOKS, ROOT / "assets" / "gallery")
-    return path.relative_to(ROOT) if path.parent in shown and path.suffix != ".py" else None
+    shown = path.suffix == ".ipynb" or (path.is_relative_to(ASSETS) and path.suffix in PICTURES)
+    return path.relative_to(ROOT) if shown else None
 
 
 def with_links(text: str, page: Path) -> str:
@@ -151,7 +153,7 @@ def sources(notebook: NotebookNode) -> list[str]:
 
 def lay_out(source: Path, run: Path) -> None:
     """Write the pages, notebooks and pictures of the book into `source`. Raises InputError."""
-    shutil.copytree(ROOT / "assets" / "gallery", source / "assets" / "gallery")
+    shutil.copytree(ASSETS, source / "assets", ignore=shutil.ignore_patterns("park"))
     make_folder(source / "notebooks")
     for page in sorted(DOCS.glob("*.md")):
         text = with_links(page.read_text(encoding="utf-8"), page)
