@@ -142,12 +142,31 @@ BANK: dict[str, tuple] = {
     "notes": (5, "x"),
     "weightings": ({}, None, 5, MISSING),
 }
-SHARDS: dict[str, tuple] = {
+WRITTEN: dict[str, tuple] = {
     "": ([], 5, None, "x", {}),
+    "depth": ("near bright", 5, None, MISSING),
+    "catalogue": (5, None, [], MISSING),
+    "items": ("x", 5, None, MISSING),
+    "count": (*COUNTS, 10**10, MISSING),
+    "size": (0, -1, 31, 100_000, "x", None, 64.5, MISSING),
+    "positions": (*COUNTS, 10**7, MISSING),
+    "placement": ("floating", 5, None, MISSING),
+    "empty": (-1, 2, NAN, "x", None, MISSING),
+    "true_pairs": (-1, 2, "x", None),
+    "variety": (-1, 2, "x", None),
+    "seed": (*SEEDS, MISSING),
+}
+FOLDERS = WRITTEN | {
+    "format": (5, None, "eva_helpers.shards 1", MISSING),
+    "jpeg": (1, "yes", None, MISSING),
+}
+SHARDS = WRITTEN | {
     "format": (5, None, "eva_helpers.folders 2", MISSING),
     "split": ("../x", "a/b", "", 5.5, None, [], MISSING),
     "per_shard": (*COUNTS, MISSING),
     "count": (*COUNTS, 10**9, MISSING),
+    "z_near": (*POSITIVE, MISSING),
+    "depth_white": (*POSITIVE, None, MISSING),
 }
 PACK: dict[str, tuple] = {
     "": ([], 5, None, "x", {}),
@@ -172,6 +191,8 @@ ROW = "bg/bg_1.jpg,fg_bg/fg_bg_1.jpg,fg_bg_mask/fg_bg_mask_1.png,depthmap/depth_
 MANIFESTS: dict[str, str | bytes] = {
     "nothing": "", "header alone": HEADER, "header and blanks": HEADER + "\n , ,\n",
     "no header": ROW, "few columns": "background,image\na,b\n", "short row": HEADER + "bg/b",
+    "one column": "image\n" + ROW, "an empty cell": HEADER + ROW.replace("bg/bg_1.jpg", ""),
+    "spaces in a cell": HEADER + ROW.replace("bg/bg_1.jpg", '"  "'),
     "NUL": HEADER + ROW.replace("bg_1", "bg\0", 1), "UTF-8 is damaged": b"background\xff\n",
     "long": HEADER + ROW.replace("bg/bg_1.jpg", LONG), "a cell of 200 kB": HEADER + 200_000 * "x",
     "absolute": HEADER + ROW.replace("bg/bg_1.jpg", "/etc/hostname"), "a picture": b"\x89PNG\r\n",
@@ -246,6 +267,7 @@ OPTIONS: dict[str, list[tuple]] = {
         ("--seed", "-1"), ("--seed", "x"), ("--workers", "-1"), ("--workers", "100000"),
         ("--catalogue", "gone"), ("--catalogue", "TEXT"), ("--catalogue", LONG),
         ("--catalogue", "a\0b"), ("--split", "training"), ("--placement", "floating"),
+        ("--shard", "0/2"), ("--shard", "3/2"), ("--shard", "x"),
     ],
     "dataset statistics COMPOSITES --size 32": [
         ("--size", "0"), ("--size", "-1"), ("--size", "100000"), ("--per-background", "0"),
@@ -254,7 +276,7 @@ OPTIONS: dict[str, list[tuple]] = {
     ],
     "dataset pack COMPOSITES OUT --size 32 --workers 1": [
         ("--size", "0"), ("--size", "100000"), ("--workers", "-1"), ("--depth-white", "nan"),
-        ("--per-background", "x"),
+        ("--per-background", "x"), ("--shard", "0/2"), ("--shard", "3/2"), ("--shard", "x"),
     ],
     "dataset statistics": [("gone",), ("FOLDER",), ("TEXT",), (LONG,), ("a\0b",), ("PHOTOS",)],
     "finetune CATALOGUE --out OUT": [
@@ -289,6 +311,7 @@ OPTIONS: dict[str, list[tuple]] = {
     "photos OUT --folder PHOTOS": [
         ("--seed", "-1"), ("--limit", "0"), ("--folder", "gone"), ("--folder", LONG),
         ("--folder", "a\0b"), ("--folder", "TEXT"), ("--download", "x"), ("--seed", "x"),
+        ("--shard", "3/2"), ("--shard", "1/2"), ("--depth", "--shard", "1/2"),
     ],
     "worlds OUT --count 10 --size 32": [
         ("--count", "0"), ("--count", "9"), ("--count", "-1"), ("--size", "0"), ("--size", "-1"),
@@ -443,10 +466,17 @@ def in_pack(place: str, value: Any, kit: Kit) -> object:
     return kit.with_text(path, text, lambda: use_pack(kit))
 
 
-def in_shards(place: str, value: Any, kit: Kit) -> object:
-    path = kit.shards / "settings.json"
-    text = json.dumps(put(json.loads(path.read_text()), place, value))
-    return kit.with_text(path, text, lambda: ShardDataset(kit.shards))
+SETTINGS = {"shards": ShardDataset, "composites": partial(FolderDataset, size=32)}
+
+
+def in_written(name: str, place: str, value: Any, kit: Kit) -> object:
+    data = json.loads((getattr(kit, name) / "settings.json").read_text())
+    return as_written(name, json.dumps(put(data, place, value)), kit)
+
+
+def as_written(name: str, text: str | bytes, kit: Kit) -> object:
+    folder = getattr(kit, name)
+    return kit.with_text(folder / "settings.json", text, lambda: SETTINGS[name](folder))
 
 
 def use_pack(kit: Kit) -> object:
@@ -647,7 +677,10 @@ CASES: dict[str, Callable[[Kit], object]] = {
     **_table("weighting", WEIGHTING, in_weighting),
     **_table("bank", BANK, in_bank),
     **{f"bank: a weight is {value}": partial(bank_tensor, value) for value in (NAN, INF)},
-    **_table("shards", SHARDS, in_shards),
+    **_table("shards", SHARDS, partial(in_written, "shards")),
+    **_table("folders", FOLDERS, partial(in_written, "composites")),
+    **{f"settings.json of {name}: {_short(text)}": partial(as_written, name, text)
+       for name in SETTINGS for text in TEXTS},
     **_table("pack", PACK, in_pack),
     **{f"pack: {name} {change}": partial(in_array, name, change)
        for name in ("image", "depth", "background_of") for change in ARRAYS

@@ -225,7 +225,7 @@ def test_a_manifest_combines_any_files(original):
     assert composites[1]["background"].shape == (3, 40, 40)
 
 
-@pytest.mark.parametrize("name", ["../outside.jpg", "/etc/hostname", "bg/../../outside.jpg", ""])
+@pytest.mark.parametrize("name", ["../outside.jpg", "/etc/hostname", "bg/../../outside.jpg"])
 def test_a_manifest_cannot_name_files_outside(original, name):
     Image.new("RGB", (80, 80)).save(original.parent / "outside.jpg")
     write_manifest(original, (name, *LINE[1:]))
@@ -238,6 +238,12 @@ def test_a_link_out_of_the_folder_is_refused(original):
     (original / "link.jpg").symlink_to(original.parent / "outside.jpg")
     write_manifest(original, ("link.jpg", *LINE[1:]))
     with pytest.raises(InputError, match="outside its folder"):
+        FolderDataset(original)
+
+
+def test_an_empty_cell_of_a_manifest_is_named(original):
+    write_manifest(original, ("", *LINE[1:]))
+    with pytest.raises(InputError, match="line 2: image is '': expected the name of a file"):
         FolderDataset(original)
 
 
@@ -284,7 +290,7 @@ def test_what_is_no_manifest_is_refused(original):
     for data, reason in (
         (TABLE.replace("bg_3", "bg_ä").encode("cp1252"), "UTF-8"),
         (b"image,mask,depth,background\n\0,\0", "manifest"),
-        (TABLE.replace("bg/bg_3.jpg", "").encode(), "outside|missing"),
+        (TABLE.replace("bg/bg_3.jpg", "").encode(), "background is"),
         (b"", "no column"),
     ):
         (original / "manifest.csv").write_bytes(data)

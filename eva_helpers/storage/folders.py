@@ -11,10 +11,11 @@ from eva_helpers.data import to_tensors
 from eva_helpers.data.dataset import Tensors
 from eva_helpers.files import checked_path, is_file
 from eva_helpers.images import depth_reader, open_picture, read_mask, resize, to_rgb
-from eva_helpers.schemas import Count, Positive, Side, checked
+from eva_helpers.schemas import Count, Positive, Side, checked, read_as
 from eva_helpers.storage.agreement import Agreement
 from eva_helpers.storage.manifest import read_manifest
 from eva_helpers.storage.numbering import numbered_items
+from eva_helpers.storage.settings import WRITTEN, Folders
 
 SAMPLE = 64  # composites whose files show how all are stored
 
@@ -39,7 +40,8 @@ class FolderDataset(Dataset[Tensors]):
 
     Raises:
         InputError: a folder or file is missing, the manifest names a file outside the folder,
-            photos and masks do not belong together, or the files' encoding is not recognised.
+            photos and masks do not belong together, the files' encoding is not recognised, or a
+            `settings.json` is not that of `write_composites`.
     """
 
     def __init__(
@@ -73,7 +75,9 @@ class FolderDataset(Dataset[Tensors]):
         agreement.check(sample, sorted({item.background for item in self.items}))
         self.inverted = agreement.inverted(sample)
         self.white = agreement.white
-        if depth_white is None and (self.folder / "settings.json").is_file():  # of write_composites
+        settings = self.folder / "settings.json"
+        if depth_white is None and is_file(settings):
+            read_as(Folders, settings, WRITTEN)
             depth_white = {".jpg": 255, ".png": 65535}.get(sample[0].depth.suffix)
         self.depth = depth_reader([item.depth for item in sample], depth_white)
         way = "near dark (inverted on reading)" if self.near_is_dark else "near bright"

@@ -14,6 +14,7 @@ import numpy as np
 from eva_helpers.data import CompositeDataset
 from eva_helpers.files import InputError, write_whole
 from eva_helpers.storage import cards
+from eva_helpers.storage.settings import settings_of
 from eva_helpers.storage.writing import (
     ORIGIN,
     Progress,
@@ -22,7 +23,6 @@ from eva_helpers.storage.writing import (
     encode,
     in_order,
     origin,
-    settings_of,
     stored,
 )  # fmt: skip
 

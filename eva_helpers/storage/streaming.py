@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,19 +19,11 @@ from typing_extensions import TypedDict
 
 from eva_helpers.data.dataset import Tensors, to_tensors
 from eva_helpers.files import InputError
-from eva_helpers.schemas import Count, Name, Positive, Side, checked, read_as
+from eva_helpers.schemas import Positive, Side, checked, read_as
+from eva_helpers.storage.settings import WRITTEN, Shards
 from eva_helpers.storage.sharding import SUFFIXES, is_whole, layout
 
 Sample = dict[str, Any]  # names of files, without the key -> bytes
-
-
-class Shards(TypedDict):
-    """What `settings.json` says of shards, as far as reading them needs it."""
-
-    format: Literal["eva_helpers.shards 1"]
-    split: Name
-    per_shard: Count
-    count: Count
 
 
 class About(TypedDict):
@@ -63,8 +55,7 @@ class ShardDataset(IterableDataset[Tensors]):
         self.shuffle = shuffle
         self.seed = seed
         self.ranks = ranks
-        what = "the settings of `eva-helpers dataset write`"
-        self.settings: Shards = read_as(Shards, self.folder / "settings.json", what)
+        self.settings: Shards = read_as(Shards, self.folder / "settings.json", WRITTEN)
         files = layout(self.folder, self.settings)
         for path in files:
             if not is_whole(path):

@@ -1,7 +1,6 @@
 """Writing composites as files, in several processes and so that a killed call can be repeated."""
 
 import csv
-import hashlib
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ from eva_helpers.files import InputError, make_folder, same_settings, write_json
 from eva_helpers.shards import Shard
 from eva_helpers.storage import cards
 from eva_helpers.storage.numbering import FOLDERS, STEMS
+from eva_helpers.storage.settings import settings_of
 
 BATCH = 25  # tasks that a process does at a time
 FILES = ("number", "image", "mask", "depth", "background")  # with ORIGIN: the manifest's columns
@@ -109,16 +109,6 @@ def drawn(composites: CompositeDataset, count: int | None) -> np.ndarray:
     return np.sort(rng.choice(total, count, replace=False, shuffle=False))
 
 
-def settings_of(composites: CompositeDataset, items: np.ndarray) -> dict:
-    """What decides the files of `items`."""
-    ids = [scene.id for scene in composites.scenes] + [item.id for item in composites.objects]
-    digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
-    settings: dict = {"depth": "near dark, far bright", "catalogue": composites.catalogue.name}
-    settings |= {"items": digest, "count": len(items), "size": composites.canvas}
-    options = ("positions", "placement", "empty", "true_pairs", "variety", "seed")
-    return settings | {name: getattr(composites, name) for name in options}
-
-
 def _write(
     composites: CompositeDataset, folder: Path, items: np.ndarray, suffix: str, index: int
 ) -> tuple:
@@ -167,10 +157,11 @@ def claim(
     Raises:
         InputError: the folder holds something else, or `record` has other settings.
     """
-    there = {*make_folder(folder).iterdir()}  # before the record, which another process may write
+    # seen before the record, which another process may write
+    there = [p for p in make_folder(folder).iterdir() if not p.match(f"{record}.*.partial")]
     remedy = "choose another folder, or the same settings"
     if not same_settings(folder / record, settings, remedy):
-        if there - {*folder.glob(f"{record}.*.partial")}:
+        if there:
             raise InputError(
                 f"{folder} is not empty and was not begun by this command: "
                 "choose another folder; nothing is overwritten."
