@@ -3,6 +3,8 @@
 import argparse
 import os
 
+from eva_helpers.files import InputError
+
 Shard = tuple[int, int]  # number (from 0), count
 
 
@@ -21,3 +23,20 @@ def shard(text: str) -> Shard:
 def own_shard() -> Shard:
     """The part of this process, where Accelerate or torchrun has started several."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def part_of(total: int, shard: Shard) -> slice:
+    """Which of `total` tasks in a row belong to a part: neighbours, as many as of the others +- 1.
+
+    Raises:
+        InputError: it is no part.
+    """
+    number, parts = shard
+    if not 0 <= number < parts:
+        raise InputError(f"shard is {number + 1}/{parts}: expected 1/N to N/N.")
+    return slice(number * total // parts, (number + 1) * total // parts)
+
+
+def said(shard: Shard) -> str:
+    """What a command says when its part is done."""
+    return f"part {shard[0] + 1} of {shard[1]} is written: at the end, repeat without --shard"

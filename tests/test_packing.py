@@ -13,7 +13,7 @@ from test_writing import contents, kill_when, start
 from eva_helpers.data import MAPS, CompositeDataset, make_loader, set_epoch
 from eva_helpers.files import InputError
 from eva_helpers.model import MaskDepthNet, ModelConfig
-from eva_helpers.storage import pack_files, packing
+from eva_helpers.storage import cli, pack_files, packing
 from eva_helpers.storage.folders import FolderDataset
 from eva_helpers.storage.packing import PackedDataset, pack
 from eva_helpers.storage.writing import write_composites
@@ -100,6 +100,103 @@ def test_a_pack_read_in_another_way_is_noticed(written, tmp_path):
             pack(composites, tmp_path / "pack")
 
 
+def test_parts_are_joined_to_the_same_pack(written, tmp_path):
+    """In any order; the last call packs what they lack."""
+    folder = tmp_path / "parts"
+    pack(written, tmp_path / "whole")
+    for number in (2, 0):
+        assert pack(written, folder, shard=(number, 3)) is None
+        (folder / "progress.json.1.partial").write_text("{")  # of another process
+    assert (folder / "progress.json.1.partial").exists()
+    with pytest.raises(InputError, match="no finished pack"):
+        PackedDataset(folder)
+    done = []
+    packed = pack(written, folder, progress=done.append)
+    assert len(packed) == sum(done) == 30 and done[0] == 20, "a third is decoded"
+    assert contents(folder) == contents(tmp_path / "whole")
+    assert len(pack(written, folder, shard=(0, 3))) == 30, "nothing is left to do"
+
+
+def test_more_parts_than_composites(written, tmp_path):
+    for number in range(40):
+        pack(written, tmp_path / "parts", shard=(number, 40))
+    assert len(list((tmp_path / "parts").glob("part-*"))) == 30
+    pack(written, tmp_path / "parts")
+    pack(written, tmp_path / "whole")
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def stop_after(number):
+    """A `progress` that interrupts after so many composites."""
+    counts = []
+
+    def progress(done):
+        counts.append(done)
+        if sum(counts) >= number:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_an_interrupted_part_goes_on(written, tmp_path, monkeypatch):
+    """By the same call, or by the last one."""
+    monkeypatch.setattr(packing, "RECORD", 2)
+    for number in (0, 1):
+        with pytest.raises(KeyboardInterrupt):
+            pack(written, tmp_path / "parts", shard=(number, 2), progress=stop_after(9))
+    done = []
+    pack(written, tmp_path / "parts", shard=(0, 2), progress=done.append)
+    assert done[0] == 7 and sum(done) == 15
+    assert len(list(tmp_path.glob("parts/part-*/pack.json"))) == 1
+    pack(written, tmp_path / "parts")
+    pack(written, tmp_path / "whole")
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_an_interrupted_end_goes_on(written, tmp_path, monkeypatch):
+    """While the parts are removed, of which one is not whole any more."""
+    for number in (0, 1):
+        pack(written, tmp_path / "parts", shard=(number, 2))
+
+    def interrupted(folder):
+        (folder / "pack.json").unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(packing.shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pack(written, tmp_path / "parts")
+    monkeypatch.undo()
+    pack(written, tmp_path / "parts")
+    pack(written, tmp_path / "whole")
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_a_stale_part_is_noticed(written, tmp_path):
+    pack(written, tmp_path / "parts", shard=(1, 2))
+    os.utime(tmp_path / "files/fg_bg_mask/fg_bg_mask_24.png", ns=(1, 1))
+    with pytest.raises(InputError, match="part-2-of-2 is stale"):
+        pack(written, tmp_path / "parts")
+
+
+def test_parts_begin_at_once(written, tmp_path):
+    command = ("pack", tmp_path / "files", tmp_path / "both", "--size", 32, "--workers", 1)
+    both = [start(*command, "--shard", part) for part in ("1/2", "2/2")]
+    assert [process.wait() for process in both] == [0, 0]
+    assert len(list(tmp_path.glob("both/part-*/pack.json"))) == 2
+    pack(written, tmp_path / "both")
+    pack(written, tmp_path / "whole")
+    assert contents(tmp_path / "both") == contents(tmp_path / "whole")
+
+
+def test_the_command_packs_a_part(written, tmp_path, capsys):
+    command = ["pack", str(tmp_path / "files"), str(tmp_path / "pack"), "--size", "32"]
+    assert cli.main([*command, "--workers", "1", "--shard", "1/2"]) == 0
+    assert "part 1 of 2 is written: at the end, repeat without" in capsys.readouterr().out
+    assert cli.main([*command, "--workers", "1"]) == 0
+    assert "30 composites at 32 px" in capsys.readouterr().out
+    assert len(PackedDataset(tmp_path / "pack", written)) == 30
+
+
 def test_an_unfinished_pack_is_no_pack(tmp_path):
     with pytest.raises(InputError, match="finished"):
         PackedDataset(tmp_path)
@@ -109,8 +206,9 @@ def test_an_unfinished_pack_is_no_pack(tmp_path):
 def test_packing_never_overwrites(written, tmp_path, name):
     (tmp_path / "pack").mkdir()
     (tmp_path / "pack" / name).write_text('{"mine": 1}')
-    with pytest.raises(InputError, match="choose another folder"):
-        pack(written, tmp_path / "pack")
+    for shard in ((0, 1), (0, 2)):
+        with pytest.raises(InputError, match="choose another folder"):
+            pack(written, tmp_path / "pack", shard=shard)
     assert contents(tmp_path / "pack") == {name: b'{"mine": 1}'}
 
 

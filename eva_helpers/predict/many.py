@@ -19,7 +19,7 @@ from eva_helpers.predict.frames import Frames, frames
 from eva_helpers.predict.outputs import Average, Checks, Listing, Writer, write_video
 from eva_helpers.predict.parallel import Workers, in_order
 from eva_helpers.predict.predictor import Photo
-from eva_helpers.shards import own_shard
+from eva_helpers.shards import own_shard, part_of
 
 
 @dataclass
@@ -73,6 +73,8 @@ def predict_many(
     """
     source = frames(str(images))
     shard = shard or own_shard()
+    part = part_of(source.count, shard)
+    is_last = shard[0] == shard[1] - 1
     _check_options(outputs, replacement, smooth, shard, source)
     work = Workers(_prepared(background), weights, resize, align)
     scenery = None if replacement is None else read_rgb(replacement)
@@ -85,14 +87,13 @@ def predict_many(
     average = Average(smooth)
     checks = Checks(always=align)
     report = Report()
-    first, last = _part(source.count, shard)
 
     def wanted(number: int, name: str) -> bool:
-        mine = first <= number < last
+        mine = part.start <= number and (number < part.stop or is_last)
         report.known += mine and writer.done(name)
         return mine and not writer.done(name)
 
-    total = min(last, source.count) - first if source.count else None
+    total = part.stop - part.start if source.count else None
     with tqdm(total=total, desc="images", unit="image", disable=not progress) as bar:
         for name, result in in_order(work, source.read(wanted)):
             if isinstance(result, str):
@@ -155,17 +156,8 @@ def _check_options(
         raise InputError("'replaced' needs a photo as new background, and such a photo 'replaced'.")
     if not 0 <= smooth < 1:
         raise InputError(f"smooth is {smooth:g}: expected 0 (each image alone) to below 1.")
-    if not 0 <= shard[0] < shard[1]:
-        raise InputError(f"shard is {shard[0] + 1}/{shard[1]}: expected 1/N to N/N.")
     if shard[1] > 1 and not source.count:
         raise InputError("the video does not say how long it is: it cannot be split into shards.")
-
-
-def _part(count: int, shard: tuple[int, int]) -> tuple[int, int]:
-    """First and last number (exclusive) of a shard; the last one takes what is beyond `count`."""
-    number, shards = shard
-    last = 2**62 if number == shards - 1 else (number + 1) * count // shards
-    return number * count // shards, last
 
 
 def _list_name(shard: tuple[int, int]) -> str:

@@ -15,7 +15,7 @@ from eva_helpers.data import PLACEMENTS, CompositeDataset, channel_statistics
 from eva_helpers.files import InputError, command_line, writable_folder
 from eva_helpers.paths import PARK
 from eva_helpers.schemas import Count, Positive, Processes, Seed, Side, check_options
-from eva_helpers.shards import own_shard, shard
+from eva_helpers.shards import own_shard, said, shard
 from eva_helpers.storage.folders import FolderDataset
 from eva_helpers.storage.packing import pack
 from eva_helpers.storage.sharding import write_shards
@@ -62,8 +62,6 @@ def _parser() -> argparse.ArgumentParser:
     write.add_argument("--format", choices=FORMATS, default="folders", help=layouts)
     per_shard = "samples in a tar file of --format webdataset (default: 256 MB)"
     write.add_argument("--per-shard", type=int, help=per_shard)
-    part = "part I/N of the files, for several machines; the command without it ends the work"
-    write.add_argument("--shard", type=shard, default=own_shard(), help=part)
     packing = commands.add_parser("pack", help="decode such files into arrays; resumes")
     packing.set_defaults(run=_pack)
     summary = commands.add_parser("statistics", help="mean and standard deviation of such files")
@@ -81,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
         size = 224 if command is write else 64
         command.add_argument("--size", type=int, default=size, help="px (default: %(default)s)")
     processes = "processes (default: %(default)s)"
+    part = "part I/N of the files, for several machines; the command without it ends the work"
     for command in (write, packing):
+        command.add_argument("--shard", type=shard, default=own_shard(), help=part)
         command.add_argument("--workers", type=int, default=os.cpu_count() or 1, help=processes)
     return parser
 
@@ -93,15 +93,18 @@ def _write(given: Namespace) -> None:
     options = {name: getattr(given, name) for name in ("size", "positions", "placement", "seed")}
     composites = CompositeDataset(catalogue, given.split, given.split, **options)
     write = write_shards if given.format == "webdataset" else write_composites
-    number, parts = given.shard
-    total = None if parts > 1 else given.count or len(composites)
-    with tqdm(total=total, unit="composite") as bar:
+    with _bar(given, given.count or len(composites)) as bar:
         ways |= {"workers": given.workers, "shard": given.shard, "progress": bar.update}
         written = write(composites, given.folder, given.count, **ways)
     if written is None:
-        print(f"part {number + 1} of {parts} is written: at the end, repeat without --shard")
+        print(said(given.shard))
         return
     print(*written if isinstance(written, list) else [written], sep="\n")
+
+
+def _bar(given: Namespace, total: int) -> tqdm:
+    """A progress bar; of a part, without the number of all."""
+    return tqdm(total=None if given.shard[1] > 1 else total, unit="composite")
 
 
 def _ways(given: Namespace) -> dict[str, Any]:
@@ -126,8 +129,12 @@ def _read(given: Namespace) -> FolderDataset:
 def _pack(given: Namespace) -> None:
     writable_folder(given.folder)
     composites = _read(given)
-    with tqdm(total=len(composites), unit="composite") as bar:
-        pack(composites, given.folder, workers=given.workers, progress=bar.update)
+    with _bar(given, len(composites)) as bar:
+        ways = {"workers": given.workers, "shard": given.shard, "progress": bar.update}
+        packed = pack(composites, given.folder, **ways)
+    if packed is None:
+        print(said(given.shard))
+        return
     print(f"{given.folder}: {len(composites):,} composites at {given.size} px")
 
 

@@ -1,14 +1,11 @@
 """Packing folders of composites into memory-mapped arrays, which are read at memory speed."""
 
-import hashlib
-import io
-import math
 import os
 import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -17,10 +14,22 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from eva_helpers.data import EpochSampler
 from eva_helpers.data.dataset import Tensors
-from eva_helpers.files import InputError, checked_path, is_file, read_json, write_json, write_whole
+from eva_helpers.files import InputError, checked_path, is_file, read_json, write_json
 from eva_helpers.schemas import Whole, checked, read_as
+from eva_helpers.shards import Shard, part_of
 from eva_helpers.storage.folders import FolderDataset
-from eva_helpers.storage.pack_files import Pack, array_of, shapes_of
+from eva_helpers.storage.pack_files import (
+    FORMAT,
+    Pack,
+    array_of,
+    backgrounds_of,
+    description,
+    open_arrays,
+    part_folder,
+    parts_in,
+    samples_of,
+    shapes_of,
+)
 from eva_helpers.storage.writing import Progress, claim, in_order
 
 RECORD = 100  # samples between two records of progress
@@ -38,7 +47,7 @@ class PackedDataset(Dataset[Tensors]):
         if not is_file(self.folder / "pack.json"):
             raise InputError(f"{folder} holds no finished pack: make or finish it with `pack`.")
         self.state: Pack = read_as(Pack, self.folder / "pack.json", "the description of a pack")
-        if composites is not None and _state(composites) != self.state:
+        if composites is not None and description(composites) != self.state:
             raise InputError(
                 f"{folder} is stale: the files in {composites.folder} have changed, or are read "
                 "with other settings; remove it and pack again."
@@ -103,87 +112,96 @@ def pack(
     folder: str | os.PathLike,
     *,
     workers: int = 1,
+    shard: Shard = (0, 1),
     progress: Progress = lambda done: None,
-) -> PackedDataset:
+) -> PackedDataset | None:
     """Decode all samples once, at the dataset's size, into memory-mapped arrays in `folder`.
 
     Each background is stored once. Depth is stored as its square root in 8 bits, which keeps
     distant detail. After an interruption, the same call continues.
+
+    With `shard`, (number, count) from (0, count), only this part of the samples is packed, as a
+    pack of its own inside `folder`: all shards may do so at the same time, and a call without
+    `shard` ends the work. It joins and removes the parts, and packs what they lack. Of a shard,
+    None is returned.
 
     Raises:
         InputError: a file is damaged, or has changed since it was packed (name, size or time);
             the folder holds something else; the disk is too small.
     """
     folder = Path(folder)
-    if (folder / "pack.json").is_file():
+    own = samples_of(composites, shard)
+    if shard[1] == 1 or is_file(folder / "pack.json"):
+        return _packed(composites, folder, workers, progress)
+    claim(folder, "progress.json", {"format": FORMAT}, leftovers=[])
+    if own.items:
+        _packed(own, part_folder(folder, shard), workers, progress)
+    return None
+
+
+def _packed(
+    composites: FolderDataset, folder: Path, workers: int, progress: Progress
+) -> PackedDataset:
+    """The pack in `folder`, finished if it is not."""
+    if is_file(folder / "pack.json"):
         return PackedDataset(folder, composites)
     record = folder / "progress.json"
-    state = _state(composites)
-    claim(folder, record.name, {"format": state["format"]})
-    known = read_json(record)
-    resumed = state.items() <= known.items()
-    backgrounds = sorted({item.background for item in composites.items})
-    # Tasks from 0 are samples; those below are backgrounds, counted from the last one.
-    first = known.get("next", -len(backgrounds)) if resumed else -len(backgrounds)
-    done = Annotated[Whole, Field(ge=-len(backgrounds), le=len(composites))]
-    first = checked(done, first, f"{record}: next")
-    arrays = _open_arrays(folder, composites, backgrounds, "r+" if resumed else "w+")
-    progress(max(first, 0))
-    tasks = range(first, len(composites))
-    entries = in_order(partial(_decode, composites, backgrounds), tasks, workers)
-    for task, entry in zip(tasks, entries, strict=True):
+    state = description(composites)
+    claim(folder, record.name, {"format": FORMAT})
+    tasks, mode = _left(record, state, composites)
+    arrays = open_arrays(folder, composites, mode)
+    if tasks:  # else the parts may have been removed
+        joined = _join(folder, composites, arrays, workers)
+        tasks = [task for task in tasks if not joined[task]]
+    progress(len(composites) - sum(task >= 0 for task in tasks))
+    decode = partial(_decode, composites, backgrounds_of(composites))
+    for task, entry in zip(tasks, in_order(decode, tasks, workers), strict=True):
         for name, array in entry.items():
             arrays[name][task] = array
         progress(int(task >= 0))
         if task % RECORD == 0:
             write_json(record, state | {"next": task + 1})
+    for memory in arrays.values():
+        memory.flush()
+    write_json(record, state | {"next": len(composites)})
+    for path in parts_in(folder):
+        shutil.rmtree(path)
     write_json(folder / "pack.json", state)
     record.unlink()
     return PackedDataset(folder, composites)
 
 
-def files_hash(composites: FolderDataset) -> str:
-    """A hash of all samples' files by name, size and time: it differs once one has changed."""
-    digest = hashlib.sha256()
-    stats = {path: path.stat() for path in {path for item in composites.items for path in item}}
-    for path in (path for item in composites.items for path in item):
-        size_and_time = f"{stats[path].st_size}|{stats[path].st_mtime_ns}"
-        digest.update(f"{path.parent.name}/{path.name}|{size_and_time}\n".encode())
-    return digest.hexdigest()
+def _left(
+    record: Path, state: Pack, composites: FolderDataset
+) -> tuple[Sequence[int], Literal["r+", "w+"]]:
+    """The tasks that are left, and how to open the arrays.
+
+    Tasks from 0 are samples; those below are backgrounds, counted from the last one.
+    """
+    known = read_json(record)
+    first = -len(backgrounds_of(composites))
+    if not state.items() <= known.items():
+        return range(first, len(composites)), "w+"
+    done = Annotated[Whole, Field(ge=first, le=len(composites))]
+    return range(checked(done, known.get("next", first), f"{record}: next"), len(composites)), "r+"
 
 
-def _state(composites: FolderDataset) -> Pack:
-    return {
-        "format": "eva_helpers.pack 2",
-        "size": composites.size,
-        "count": len(composites),
-        "read": composites.settings,
-        "files": files_hash(composites),
-    }
-
-
-def _open_arrays(
-    folder: Path, composites: FolderDataset, backgrounds: list[Path], mode: str
-) -> dict[str, np.ndarray]:
-    """The arrays of a pack; `mode` is "w+" to make them, "r+" to continue."""
-    shapes = shapes_of(len(composites), len(backgrounds), composites.size)
-    needed = sum(math.prod(shape) for shape in shapes.values())
-    if mode == "w+" and shutil.disk_usage(folder).free < needed:
-        raise InputError(f"{folder} needs {needed / 1e9:.1f} GB: choose a disk with more space.")
-    numbers = {background: number for number, background in enumerate(backgrounds)}
-    background_of = [numbers[item.background] for item in composites.items]
-    stored = io.BytesIO()
-    np.save(stored, np.array(background_of, np.int32))
-    write_whole(folder / "background_of.npy", stored.getvalue())
-    paths = {name: folder / f"{name}.npy" for name in shapes}
-    if mode == "r+":
-        return {
-            name: array_of(paths[name], np.uint8, shape, "r+") for name, shape in shapes.items()
-        }
-    for path in paths.values():
-        path.unlink(missing_ok=True)  # else a link would be followed
-    made = np.lib.format.open_memmap
-    return {name: made(paths[name], "w+", np.uint8, shape) for name, shape in shapes.items()}
+def _join(
+    folder: Path, composites: FolderDataset, arrays: dict[str, np.memmap], workers: int
+) -> np.ndarray:
+    """Copy what the parts in `folder` hold into `arrays`; returns which tasks that does, bool."""
+    backgrounds = backgrounds_of(composites)
+    place = {path: number - len(backgrounds) for number, path in enumerate(backgrounds)}
+    joined = np.zeros(len(backgrounds) + len(composites), bool)
+    for path, shard in parts_in(folder).items():
+        part = samples_of(composites, shard)
+        packed = _packed(part, path, workers, lambda done: None)
+        tasks: dict[str, Any] = dict.fromkeys(arrays, part_of(len(composites), shard))
+        tasks |= {"backgrounds": [place[background] for background in backgrounds_of(part)]}
+        for name, array in arrays.items():
+            array[tasks[name]] = packed.arrays[name]
+            joined[tasks[name]] = True
+    return joined
 
 
 def _decode(composites: FolderDataset, backgrounds: list[Path], task: int) -> dict[str, np.ndarray]:
