@@ -13,6 +13,14 @@ def cores() -> int:
     return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
+def gpu() -> torch.device | None:
+    """The GPU of this process, its own where torchrun has started several; None without GPUs."""
+    if not torch.cuda.is_available():
+        return None
+    number = os.environ.get("LOCAL_RANK")
+    return torch.device(f"cuda:{int(number) % torch.cuda.device_count()}" if number else "cuda")
+
+
 def fast_bf16(kind: str | None = None) -> bool:
     """Whether bfloat16 is multiplied in hardware; elsewhere autocast only slows things down.
 

@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import eva_helpers
-from eva_helpers import losses, model
+from eva_helpers import hardware, losses, model
 from eva_helpers.files import InputError
 from eva_helpers.model import MaskDepthNet
 from eva_helpers.model.weights import FORMAT, SWITCHES
@@ -343,6 +343,19 @@ def test_inference_returns_probabilities_and_depth_that_can_be_trained_on():
         assert result.dtype == torch.float32 and result.device.type == "cpu"
         assert not result.requires_grad and not result.is_inference()
         (torch.ones_like(result).requires_grad_() * result).sum().backward()
+
+
+@pytest.mark.parametrize("rank, expected", [(None, "cuda"), ("1", "cuda:1"), ("5", "cuda:1")])
+def test_every_process_has_a_gpu_of_its_own(monkeypatch, rank, expected):
+    """More processes than GPUs share them."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    assert str(hardware.gpu()) == expected
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert hardware.gpu() is None
 
 
 def test_exact_inference_is_float32_where_bfloat16_is_fast(monkeypatch):

@@ -5,12 +5,17 @@ Nothing here needs the network.
 
 import csv
 import json
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import cutout, picture
 from PIL import Image
+from test_processes import LAUNCH
+from test_writing import contents
 
 from eva_helpers.catalogue import build, opening, public_data
 from eva_helpers.catalogue.build import build_catalogue
@@ -24,6 +29,7 @@ from eva_helpers.catalogue.sources import from_trimap, photos_of_folder
 from eva_helpers.data.dataset import CompositeDataset
 from eva_helpers.files import InputError
 from eva_helpers.images import read_rgb
+from eva_helpers.paths import ROOT
 from eva_helpers.predict import Predictor
 
 
@@ -284,6 +290,79 @@ def test_depth_labels_resume_and_stand_behind_objects(mine, tmp_path):
         assert np.array_equal(item["depth"][outside], before[outside])
     again = build_catalogue(out, photos_of_folder(mine))
     assert all(scene.depth for scene in again.scenes), "building again keeps the labels"
+
+
+def test_parts_label_what_one_call_labels(mine, tmp_path):
+    """In any order, whichever is missing; nothing is entered before the last call."""
+    seen = []
+
+    def floor(pictures):
+        seen.extend(pictures)
+        return [np.linspace(0, 1, p[..., 0].size).reshape(p.shape[:2]) for p in pictures]
+
+    for name in ("whole", "parts"):
+        build_catalogue(tmp_path / name, photos_of_folder(mine))
+    label_depth(tmp_path / "whole", floor, batch=2)
+    seen.clear()
+    for number in (2, 0, 2):
+        catalogue = label_depth(tmp_path / "parts", floor, batch=2, shard=(number, 3))
+        assert not any(scene.depth for scene in catalogue.scenes)
+    assert len(seen) == 4, "a repeated call labels nothing again"
+    label_depth(tmp_path / "parts", floor, batch=2)
+    assert len(seen) == 6
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_parts_of_another_depth_model_label_all_again(mine, tmp_path):
+    def far(pictures):
+        return [1 - np.linspace(0, 1, p[..., 0].size).reshape(p.shape[:2]) for p in pictures]
+
+    def near(pictures):
+        return [1 - depth / 2 for depth in far(pictures)]
+
+    near.name = {"model": "near"}
+    for name, first in (("whole", []), ("parts", [(0, 1), (0, 2)])):
+        build_catalogue(tmp_path / name, photos_of_folder(mine))
+        for shard in first:
+            label_depth(tmp_path / name, far, shard=shard)
+    for shard in ((1, 2), (0, 2), (0, 1)):
+        label_depth(tmp_path / "parts", near, batch=2, shard=shard)
+    label_depth(tmp_path / "whole", near, batch=2)
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_two_processes_label_through_the_command(tiny_model, mine, tmp_path, capsys):
+    """Photos are stored by one process; both label; the last call enters the labels."""
+    options = ["--folder", str(mine), "--depth", "--depth-model", str(tiny_model)]
+    whole, parts = (str(tmp_path / name) for name in ("whole", "parts"))
+    assert main([whole, *options]) == 0
+    assert main([parts, *options, "--shard", "1/2"]) == 2
+    assert "first make" in capsys.readouterr().err
+    assert main([parts, *options[:2]]) == 0
+    launch = [*LAUNCH, "2", "--master-port", "29518", "-m", "eva_helpers", "photos", parts]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*launch, *options], env=env, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "part 2 of 2 is written: at the end, repeat without --shard" in done.stdout
+    assert len(list((tmp_path / "parts/depth").iterdir())) == 6
+    assert main([parts, *options]) == 0
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_a_depth_model_labels_photos_of_different_shapes(tiny_model, tmp_path):
+    """As the real one does, which keeps their proportions."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    processor = json.loads((folder / "preprocessor_config.json").read_text())
+    processor |= {"keep_aspect_ratio": True}
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    pictures = [
+        np.asarray(picture(number, 112))[:height] for number, height in enumerate((112, 56))
+    ]
+    maps = list(depth_estimator(folder)(pictures))
+    assert [depth.shape for depth in maps] == [(112, 112), (56, 112)]
 
 
 def test_a_depth_model_labels_through_the_real_loading_code(tiny_model, mine, tmp_path, capsys):

@@ -71,7 +71,8 @@ def build_catalogue(
     for entry in entries["scenes"]:
         depth = f"depth/{entry['id']}.png"
         entry["depth"] = depth if (out / depth).exists() else None
-    write_json(out / "catalogue.json", head | entries)
+    labels = {key: head.pop(key) for key in ("depth_labels",) if key in head}
+    write_json(out / "catalogue.json", head | entries | labels)  # where `label_depth` adds them
     _remove_others(out, entries)
     return load_catalogue(out)
 

@@ -13,7 +13,9 @@ from tqdm import tqdm
 
 from eva_helpers.catalogue.catalogue import Catalogue, load_catalogue
 from eva_helpers.files import InputError, make_folder, read_json, write_json
+from eva_helpers.hardware import gpu
 from eva_helpers.images import read_rgb, resize, write_png
+from eva_helpers.shards import Shard
 
 DEPTH_MODEL = "depth-anything/Depth-Anything-V2-Small-hf"  # Apache-2.0; larger: non-commercial
 KNOWN = 0.5  # share of a map that has to be known
@@ -35,7 +37,7 @@ def depth_estimator(
     except ImportError:
         raise InputError("depth labels need transformers: pip install transformers.") from None
     try:
-        run = pipeline("depth-estimation", model=str(model), revision=revision)
+        run = pipeline("depth-estimation", model=str(model), revision=revision, device=gpu())
     except (OSError, ValueError) as error:
         what = f"{model} (revision {revision})" if revision else model
         reason = str(error).splitlines()[0]
@@ -44,7 +46,8 @@ def depth_estimator(
         ) from None
 
     def estimate(pictures: list[np.ndarray]) -> Iterator[np.ndarray]:
-        answers = run([Image.fromarray(p) for p in pictures], batch_size=len(pictures))
+        # one by one: pictures of different shapes do not make a batch
+        answers = run([Image.fromarray(p) for p in pictures])
         for picture, answer in zip(pictures, answers, strict=True):
             height, width = picture.shape[:2]
             depth = resize(answer["predicted_depth"].squeeze().float().numpy(), (height, width))
@@ -59,50 +62,81 @@ def depth_estimator(
 
 
 def label_depth(
-    out: str | os.PathLike, estimate: Estimator, batch: int = 8, progress: bool = False
+    out: str | os.PathLike,
+    estimate: Estimator,
+    batch: int = 8,
+    progress: bool = False,
+    shard: Shard = (0, 1),
 ) -> Catalogue:
     """Label the backgrounds of catalogue `out` that have no depth yet, `batch` at a time.
 
     `estimate` gives inverse depth in [0, 1], near = 1; pixels that are unknown (NaN or infinite)
     are filled from the nearest known one. A map of one value, or less than half of it known, is no
-    label: a warning names the backgrounds that go without. Maps are stored as 16-bit inverse
-    depth; a second call continues an interrupted one, and one
-    with another model labels all again. The model sees backgrounds, not composites:
-    `data.placement.place_random` gives an object its depth.
+    label: a warning names the backgrounds that go without. Maps are stored as 16-bit inverse depth;
+    a second call continues an interrupted one, and one with another model labels all again. The
+    model sees backgrounds, not composites: `data.placement.place_random` gives an object its depth.
+
+    With `shard`, (number, count) from (0, count), only this part of the maps is stored, and not
+    entered in the catalogue: all shards may do so at the same time, and a call without `shard` ends
+    the work.
     """
     path = Path(out) / "catalogue.json"
     load_catalogue(path.parent)  # refuses one that is damaged
     data = read_json(path)
-    model = getattr(estimate, "name", {"model": "unknown"})
-    if data.get("depth_labels", model) != model:
-        for entry in data["scenes"]:
-            entry["depth"] = None
-        write_json(path, data)
-        for entry in data["scenes"]:
-            (path.parent / "depth" / f"{entry['id']}.png").unlink(missing_ok=True)
+    todo = _unlabelled(path, data, getattr(estimate, "name", {"model": "unknown"}))
+    number, parts = shard
+    own = [todo[start : start + batch] for start in range(0, len(todo), batch)][number::parts]
     unusable = []
-    todo = [entry for entry in data["scenes"] if not entry.get("depth")]
-    for start in tqdm(range(0, len(todo), batch), desc="depth", disable=not progress):
-        part = todo[start : start + batch]
-        maps = estimate([read_rgb(path.parent / entry["image"]) for entry in part])
-        for entry, values in zip(part, maps, strict=True):
+    for entries in tqdm(own, desc="depth", disable=not progress):
+        new = [entry for entry in entries if not _label(path, entry).exists()]
+        maps = estimate([read_rgb(path.parent / entry["image"]) for entry in new]) if new else []
+        for entry, values in zip(new, maps, strict=True):
             depth = filled(np.asarray(values, np.float32))
             if depth is None:
                 unusable.append(str(entry["id"]))
-                continue
-            entry["depth"] = f"depth/{entry['id']}.png"
-            target = make_folder(path.parent / "depth") / f"{entry['id']}.png"
-            write_png(target, np.rint(depth * 65535).astype(np.uint16))
-        data["depth_labels"] = model
-        write_json(path, data)
+            else:
+                make_folder(path.parent / "depth")
+                write_png(_label(path, entry), np.rint(depth * 65535).astype(np.uint16))
+        if parts == 1:
+            _enter(path, data, entries)
     if unusable:
         warnings.warn(
-            f"no depth label for {len(unusable)} of {len(todo)} backgrounds, whose maps are of one "
-            f"value or mostly unknown: {', '.join(unusable[:NAMED])}"
+            f"no depth label for {len(unusable)} of {sum(map(len, own))} backgrounds, whose maps "
+            f"are of one value or mostly unknown: {', '.join(unusable[:NAMED])}"
             f"{', ...' if len(unusable) > NAMED else ''}.",
             stacklevel=2,
         )
     return load_catalogue(out)
+
+
+def _label(path: Path, entry: dict) -> Path:
+    """The label of a background of the catalogue `path`."""
+    return path.parent / "depth" / f"{entry['id']}.png"
+
+
+def _unlabelled(path: Path, data: dict, model: dict) -> list[dict]:
+    """The entries without depth, of which the catalogue then says that `model` labels them.
+
+    The labels of another one are removed.
+    """
+    if data.get("depth_labels", model) != model:
+        for entry in data["scenes"]:
+            entry["depth"] = None
+    todo = [entry for entry in data["scenes"] if not entry.get("depth")]
+    if todo and data.get("depth_labels") != model:
+        data |= {"depth_labels": model}
+        write_json(path, data)
+        for entry in todo:
+            _label(path, entry).unlink(missing_ok=True)
+    return todo
+
+
+def _enter(path: Path, data: dict, entries: list[dict]) -> None:
+    """Enter the labels that there are in the catalogue."""
+    for entry in entries:
+        known = _label(path, entry).exists()
+        entry["depth"] = f"depth/{entry['id']}.png" if known else None
+    write_json(path, data)
 
 
 def filled(depth: np.ndarray) -> np.ndarray | None:

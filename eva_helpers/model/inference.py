@@ -6,7 +6,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from eva_helpers.hardware import autocast
+from eva_helpers.hardware import autocast, gpu
 
 
 def inference(
@@ -20,10 +20,10 @@ def inference(
 
     Args:
         net: a MaskDepthNet or another network with its inputs and outputs.
-        device: to compute on; None takes the GPU if there is one.
+        device: to compute on; None takes `hardware.gpu`, or the CPU.
         exact: compute in float32 even where bfloat16 is fast.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.device(device or gpu() or "cpu")
     private = deepcopy(net).eval().to(device).to(memory_format=torch.channels_last)
 
     def predict(background: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
