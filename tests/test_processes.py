@@ -61,18 +61,37 @@ def difference(one, two):
     )
 
 
+def largest(one, two):
+    """The largest difference of two histories."""
+    found = []
+    for mine, theirs in zip(rows(one), rows(two), strict=True):
+        assert mine.keys() == theirs.keys()
+        names = mine.keys() - {"weights", "seconds", "samples_per_second"}
+        found += [abs(mine[name] - theirs[name]) for name in names]
+    return max(found)
+
+
 @pytest.mark.parametrize("kind", two_processes.KINDS)
 def test_weights_and_history_are_those_of_one_process(one, two, kind):
     """But for rounding; with batch norm, which sees half of a batch, the scores about."""
-    scores = []
-    for mine, theirs in zip(rows(one / kind), rows(two / kind), strict=True):
-        assert mine.keys() == theirs.keys()
-        names = mine.keys() - {"weights", "seconds", "samples_per_second"}
-        scores += [abs(mine[name] - theirs[name]) for name in names]
     exact = kind != "batch norm"
-    assert max(scores) < (2e-4 if exact else 0.05)
+    assert largest(one / kind, two / kind) < (2e-4 if exact else 0.05)
     if exact:
         assert difference(one / kind, two / kind) < 1e-3
+
+
+def test_a_finetuning_of_two_processes_is_that_of_one(one, two):
+    """But for batch norm, which sees half of a batch."""
+    assert largest(one / "finetuned", two / "finetuned") < 0.05
+    notes = [read_json(two / f"process-{number}.json") for number in (0, 1)]
+    reports = [note["report"] for note in notes]
+    assert reports[0] == reports[1] == read_json(two / "finetuned/finetuned.json")
+    assert len(notes[0]["said"]) == 1 + two_processes.EPOCHS and notes[1]["said"] == []
+    alone = read_json(one / "finetuned/finetuned.json")["scores"]
+    for name, methods in reports[0]["scores"].items():
+        for who, scores in methods.items():
+            within = 0.05 if who == "after" else 1e-6
+            assert scores == pytest.approx(alone[name][who], abs=within), (name, who)
 
 
 def test_every_sample_is_made_by_one_process(tiny, two):

@@ -13,12 +13,14 @@ from eva_helpers import training
 from eva_helpers.catalogue import load_catalogue
 from eva_helpers.data import CompositeDataset, divided, fixed_sample, make_loader
 from eva_helpers.files import InputError, write_json
-from eva_helpers.model import MaskDepthNet
+from eva_helpers.model import MaskDepthNet, save_weights
 from eva_helpers.model.sized import norms
-from eva_helpers.training.processes import count, state
+from eva_helpers.training import finetuning
+from eva_helpers.training.processes import count, on_main, state
 
 EPOCHS = 2
-KINDS = ("fixed", "geometric", "uncertainty", "batch norm")  # balances, and other layers
+# balances; other layers; depth labels without a scale
+KINDS = ("fixed", "geometric", "uncertainty", "batch norm", "scale free")
 
 
 class PartlyLabelled(Dataset):
@@ -56,10 +58,25 @@ def trainer(catalogue, folder, kind, **options):
     balance = kind if kind in ("geometric", "uncertainty") else "fixed"
     config = training.TrainingConfig(epochs=EPOCHS, balance=balance, ema=0.5)
     options = {"z_near": catalogue.z_near, "say": lambda line: None} | options
+    train, held_out = loaders(catalogue)
+    make = training.Trainer
+    if kind == "scale free":
+        train = make_loader(finetuning.ScaleFree(train.dataset), 8, samples=24, seed=0)
+        make = finetuning.FinetuningTrainer
     net = network(kind)
     if state().process_index:  # the main process's weights count
         nn.init.zeros_(next(net.parameters()))
-    return training.Trainer(net, *loaders(catalogue), folder, config, **options)
+    return make(net, train, held_out, folder, config, **options)
+
+
+def finetuned(catalogue, out, say):
+    """The report of a fine-tuning of few steps."""
+    finetuning.EPOCHS = finetuning.STEPS = EPOCHS
+    finetuning.COUNT = 11
+    start = out / "start.safetensors"
+    on_main(lambda: save_weights(network("batch norm"), start))
+    options = {"park": catalogue, "sizes": {32: 8}, "replay": 0.5, "say": say}
+    return finetuning.finetune(catalogue, start, out / "finetuned", **options)
 
 
 def refusal(work):
@@ -90,7 +107,10 @@ def main(catalogue, out):
     trainer(catalogue, out / "halves", "batch norm", resume=True).fit()
     refusals = [refusal(lambda: trainer(catalogue, out / "fixed", "fixed"))]
     spoilt(trainer(catalogue, out / "spoilt", "fixed", say=lines.append)).run_epoch()
+    said = []
+    report = finetuned(catalogue, out, said.append)
     found = {"lines": lines, "refusals": refusals, "seen": torch.cat(seen).tolist()}
+    found |= {"report": report, "said": said}
     write_json(out / f"process-{own}.json", found)
     made.accelerator.end_training()
 

@@ -10,7 +10,7 @@ from eva_helpers.files import command_line, writable_folder
 from eva_helpers.paths import SHIPPED
 from eva_helpers.schemas import Positive, Seed, Strength, check_options
 from eva_helpers.training.finetuning import finetune
-from eva_helpers.training.processes import is_main
+from eva_helpers.training.processes import is_main, on_main
 from eva_helpers.training.tracking import check_tracker
 
 
@@ -46,9 +46,10 @@ def text(report: dict) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """The command line; a training that was interrupted goes on."""
     options = parse(arguments)
-    writable_folder(options.out)  # before the long part
+    on_main(lambda: writable_folder(options.out))  # before the long part
+    catalogue = on_main(lambda: open_catalogue(options.catalogue))
     report = finetune(
-        open_catalogue(options.catalogue), options.weights, options.out, park=load_catalogue(),
+        catalogue, options.weights, options.out, park=load_catalogue(),
         minutes=options.minutes, strength=options.strength, seed=options.seed,
         log_with=options.log_with,
     )  # fmt: skip
