@@ -331,6 +331,7 @@ def test_parts_of_another_depth_model_label_all_again(mine, tmp_path):
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_two_processes_label_through_the_command(tiny_model, mine, tmp_path, capsys):
     """Photos are stored by one process; both label; the last call enters the labels."""
     options = ["--folder", str(mine), "--depth", "--depth-model", str(tiny_model)]
