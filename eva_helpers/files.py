@@ -9,9 +9,10 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
+
+from eva_helpers.partials import write_and_rename
 
 Main = Callable[[list[str] | None], int | None]
 Result = TypeVar("Result")
@@ -79,14 +80,9 @@ def write_whole(path: str | os.PathLike, data: bytes) -> Path:
         InputError: the folder is missing or read-only, or the disk is full.
     """
     path = checked_path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        partial.unlink(missing_ok=True)  # else a link that was there before would be followed
-        partial.write_bytes(data)
-        os.replace(partial, path)
+        write_and_rename(path, data)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         reason = error.strerror or error
         raise InputError(
             f"{path} could not be written ({reason}): "

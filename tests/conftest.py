@@ -24,7 +24,8 @@ REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
 # Files of tests that train, start processes, or predict photos at their own size.
 SLOW = [
     "bank", "benchmarks", "book", "demo", "evaluation", "experiments", "export", "finetuning",
-    "hub", "live", "many", "matting", "own_photos", "package", "park", "playground", "real",
+    "hub", "kills", "live", "many", "matting", "own_photos", "package", "park", "playground",
+    "real",
     "refinement", "resume", "training", "training_data", "tuning", "worlds", "writing",
 ]  # fmt: skip
 

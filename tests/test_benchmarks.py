@@ -18,7 +18,8 @@ from eva_helpers.storage import FolderDataset
 
 
 @pytest.mark.parametrize(
-    "script", ["speed", "files", "many", "photos", "runtimes", "gpu", "processes", "endurance"]
+    "script",
+    ["speed", "files", "many", "photos", "runtimes", "gpu", "processes", "endurance", "kills"],
 )
 def test_every_script_has_help(script, capsys):
     with pytest.raises(SystemExit) as end:

@@ -3,6 +3,7 @@
 import csv
 import shutil
 import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -239,6 +240,56 @@ def test_a_full_disk_ends_the_run_and_a_second_call_goes_on(folder, weights, mon
     monkeypatch.undo()
     report = predicted(folder, weights)
     assert (report.predicted, report.known) == (COUNT - 3, 3)
+
+
+def test_every_image_is_listed_in_order_wherever_a_run_ends(folder, weights, monkeypatch):
+    (folder / "images/shot_1.png").write_bytes(b"no picture")
+    written = outputs.write_png
+
+    def killed(path, picture):
+        written(path, picture)
+        if path == folder / "out/depth/shot_3.png":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(outputs, "write_png", killed)
+    with pytest.raises(KeyboardInterrupt):
+        predicted(folder, weights)
+    monkeypatch.undo()
+    with (folder / "out/images.csv").open("ab") as file:
+        file.write("shot_é".encode()[:-1])  # cut short within a character
+    (folder / "out/mask/shot_4.png.12.partial").write_bytes(b"half")
+    assert predicted(folder, weights).predicted == 2
+    predicted(folder, weights, out="whole")
+    assert (folder / "out/images.csv").read_bytes() == (folder / "whole/images.csv").read_bytes()
+    assert not list((folder / "out").rglob("*.partial"))
+
+
+def test_a_video_that_the_disk_had_no_space_for_is_no_video(folder, weights, monkeypatch):
+    """OpenCV says nothing: the file ends somewhere."""
+    real = cv2.VideoWriter
+
+    class Full:
+        fourcc = staticmethod(real.fourcc)
+
+        def __init__(self, path, *options):
+            self.path = path
+            self.real = real(path, *options)
+            self.write = self.real.write
+
+        def release(self):
+            self.real.release()
+            content = Path(self.path).read_bytes()
+            Path(self.path).write_bytes(content[: len(content) // 2])
+
+    write_video(folder / "clip.avi", shots()[1])
+    options = {"outputs": ("replaced",), "replacement": folder / "background.png"}
+    monkeypatch.setattr(outputs.cv2, "VideoWriter", Full)
+    with pytest.raises(InputError, match=r"replaced\.mp4 could not be written"):
+        predicted(folder, weights, "clip.avi", **options)
+    assert not list((folder / "out").glob("*.mp4"))
+    monkeypatch.undo()
+    predicted(folder, weights, "clip.avi", **options)
+    assert (folder / "out/replaced.mp4").is_file()
 
 
 def test_a_list_that_was_cut_short_goes_on(folder, weights):

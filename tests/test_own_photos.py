@@ -13,7 +13,7 @@ import pytest
 from conftest import cutout, picture
 from PIL import Image
 
-from eva_helpers.catalogue import build, opening, public_data
+from eva_helpers.catalogue import build, depth_labels, opening, public_data
 from eva_helpers.catalogue.build import build_catalogue
 from eva_helpers.catalogue.catalogue import load_catalogue
 from eva_helpers.catalogue.cli import main
@@ -22,7 +22,7 @@ from eva_helpers.catalogue.duplicates import cells_of, nearly_same
 from eva_helpers.catalogue.opening import open_catalogue
 from eva_helpers.catalogue.sources import photos_of_folder
 from eva_helpers.files import InputError
-from eva_helpers.images import read_rgb, read_rgba
+from eva_helpers.images import read_rgb, read_rgba, write_png
 
 OBJECT = np.zeros((64, 64), np.uint8)
 OBJECT[20:40, 10:50] = 255
@@ -171,6 +171,27 @@ def test_another_depth_model_labels_all_again(mine, tmp_path):
     assert not any(scene.depth for scene in built(mine, out).scenes), "the old ones are gone"
     catalogue = label_depth(out, near)
     assert all(np.asarray(Image.open(scene.depth)).min() == 32768 for scene in catalogue.scenes)
+
+
+def test_the_depth_model_is_known_before_its_labels(mine, tmp_path, monkeypatch):
+    """A build takes up the labels that a killed call had not recorded: they are of that model."""
+    out = tmp_path / "out"
+    built(mine, out)
+    written = []
+
+    def killed(path, depth):
+        written.append(write_png(path, depth))
+        if len(written) == 6:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(depth_labels, "write_png", killed)
+    with pytest.raises(KeyboardInterrupt):
+        label_depth(out, flat)
+    (out / "depth/b0.png.12.partial").write_bytes(b"half")
+    (out / "scenes/b0.png.12.partial").write_bytes(b"half")
+    assert all(scene.depth for scene in built(mine, out).scenes)
+    assert json.loads((out / "catalogue.json").read_text())["depth_labels"] == {"model": "unknown"}
+    assert not list(out.rglob("*.partial"))
 
 
 def test_holes_of_a_depth_label_are_filled_and_useless_maps_are_no_labels(mine, tmp_path):

@@ -257,6 +257,24 @@ def test_an_unfinished_pack_is_continued(written, tmp_path, progress):
     assert done[0] == max(progress.get("next", 0), 0) and sum(done) == 30
 
 
+def test_what_a_kill_at_the_very_end_leaves_is_removed(written, tmp_path):
+    pack(written, tmp_path / "pack")
+    whole = contents(tmp_path / "pack")
+    (tmp_path / "pack/progress.json").write_text("{}")
+    pack(written, tmp_path / "pack")
+    assert contents(tmp_path / "pack") == whole
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system reserves nothing")
+def test_the_space_of_an_array_is_reserved(tmp_path):
+    """Or a store into it would be fatal when the disk is full."""
+    path = tmp_path / "array.npy"
+    assert pack_files.new_array(path, (50, 3, 64, 64)).shape == (50, 3, 64, 64)
+    assert 512 * path.stat().st_blocks >= path.stat().st_size
+    with pytest.raises(InputError, match="could not be made"):
+        pack_files.new_array(tmp_path / "nowhere/array.npy", (1, 8, 8))
+
+
 def test_a_killed_pack_continues(tiny, tmp_path):
     settings = ("--catalogue", tiny.folder, "--size", 64, "--count", 800)
     assert start("write", tmp_path / "files", *settings).wait() == 0

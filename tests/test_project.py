@@ -34,9 +34,10 @@ LISTED = (ROOT / "tests/colab-preinstalled.txt").read_text(encoding="utf-8").spl
 COLAB = dict(line.split("==") for line in LISTED if not line.startswith("#"))  # preinstalled there
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
-INNER = {"files", "schemas", "paths", "shards", "hardware", "refinement"}  # not in the reference
+INNER = {"partials", "files", "schemas", "paths", "shards", "hardware", "refinement"}  # no API page
 # From the foundation up: a room imports only from those before it.
 ROOMS = [
+    "partials",
     "files",
     "schemas",
     "paths",

@@ -18,7 +18,7 @@ from eva_helpers.data import CompositeDataset, to_tensors
 from eva_helpers.files import InputError
 from eva_helpers.storage import cli
 from eva_helpers.storage.folders import FolderDataset
-from eva_helpers.storage.writing import write_composites
+from eva_helpers.storage.writing import in_order, write_composites
 
 
 @pytest.fixture
@@ -238,6 +238,15 @@ def test_a_killed_write_continues_without_a_wrong_file(tiny, tmp_path, with_sign
     assert start("write", out, *settings).wait() == 0
     assert start("write", tmp_path / "whole", *settings).wait() == 0
     assert contents(out) == contents(tmp_path / "whole")
+
+
+def killed_in_a_process(task):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_was_killed_is_a_sentence():
+    with pytest.raises(InputError, match="one of 2 processes was killed"):
+        list(in_order(killed_in_a_process, range(60), 2))
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,7 @@ SECTIONS: tuple[tuple[str, Path, Callable[[dict], list[str]]], ...] = (
     ("Long work", BENCHMARKS / "endurance.json", report_machines.endurance),
     ("Other runtimes", BENCHMARKS / "runtimes.json", report_machines.runtimes),
     ("A GPU", BENCHMARKS / "gpu.json", report_machines.gpu),
+    ("Kills", BENCHMARKS / "kills.json", report_machines.kills),
 )
 
 

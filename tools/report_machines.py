@@ -1,4 +1,4 @@
-"""Tables of docs/results.md: a GPU, many images of a scene, other runtimes."""
+"""Tables of docs/results.md: a GPU, many images of a scene, other runtimes, kills."""
 
 from __future__ import annotations
 
@@ -89,3 +89,24 @@ def endurance(report: dict) -> list[str]:
         rows.append((name, f"{row['count']:,}", f"{early:,.0f}", f"{late:,.0f}", change))
     heads = ("work", "pairs of 64 px", "MB, second tenth", "MB, last tenth", "change")
     return ["Memory of one process over time:", markdown_table(heads, rows)]
+
+
+def kills(report: dict) -> list[str]:
+    """Commands that were killed, and how they went on."""
+    names = (
+        "kills", "moments", "file operations", "full disk", "resumed right", "lost anything",
+        "seconds twice, most", "seconds",
+    )  # fmt: skip
+    rows = [
+        (command, *(f"{row[name]:.3g}" for name in names))
+        for command, row in report["commands"].items()
+    ]
+    total = sum(row["kills"] for row in report["commands"].values())
+    return [
+        f"{total} trials with small inputs on {report['processor']}: a command is killed at a "
+        "random moment or at a file operation, or finds the disk full from one on, and is called "
+        "again. "
+        "It is right if it ends with the files of a command that was left alone and with nothing "
+        "else; seconds are without Python's start and imports:",
+        markdown_table(("command", *names), rows),
+    ]

@@ -25,6 +25,7 @@ from eva_helpers.files import (
     write_whole,
 )
 from eva_helpers.images import read_rgb, read_rgba, resize, size_text
+from eva_helpers.partials import remove_partials
 
 MAX_SIDE = 512  # px of a stored picture: training crops are 64-280 px
 VALIDATION = 0.1  # share of the photos
@@ -56,6 +57,8 @@ def build_catalogue(
     """
     out = writable_folder(out)
     head = _head(out, photos, name)
+    pictures = [f"{kind}/*.png" for kind in ("scenes", "cutouts", "depth")]
+    remove_partials(out, "catalogue.json", "unusable.csv", *pictures)
     entries = {}
     unusable: list[Refused] = []
     for kind in ("scenes", "cutouts"):

@@ -15,6 +15,7 @@ from eva_helpers.catalogue.catalogue import Catalogue, load_catalogue
 from eva_helpers.files import InputError, make_folder, read_json, write_json
 from eva_helpers.hardware import gpu
 from eva_helpers.images import read_rgb, resize, write_png
+from eva_helpers.partials import remove_partials
 from eva_helpers.shards import Shard
 
 DEPTH_MODEL = "depth-anything/Depth-Anything-V2-Small-hf"  # Apache-2.0; larger: non-commercial
@@ -82,9 +83,11 @@ def label_depth(
     """
     path = Path(out) / "catalogue.json"
     load_catalogue(path.parent)  # refuses one that is damaged
+    number, parts = shard
+    if parts == 1:
+        remove_partials(path.parent, path.name, "depth/*.png")
     data = read_json(path)
     todo = _unlabelled(path, data, getattr(estimate, "name", {"model": "unknown"}))
-    number, parts = shard
     own = [todo[start : start + batch] for start in range(0, len(todo), batch)][number::parts]
     unusable = []
     for entries in tqdm(own, desc="depth", disable=not progress):
@@ -117,17 +120,19 @@ def _label(path: Path, entry: dict) -> Path:
 def _unlabelled(path: Path, data: dict, model: dict) -> list[dict]:
     """The entries without depth, of which the catalogue then says that `model` labels them.
 
-    The labels of another one are removed.
+    The labels of another one are removed before `model` is named, so that a call that is killed in
+    between leaves none that seem to be of `model`.
     """
     if data.get("depth_labels", model) != model:
         for entry in data["scenes"]:
             entry["depth"] = None
+        write_json(path, data)
     todo = [entry for entry in data["scenes"] if not entry.get("depth")]
     if todo and data.get("depth_labels") != model:
-        data |= {"depth_labels": model}
-        write_json(path, data)
         for entry in todo:
             _label(path, entry).unlink(missing_ok=True)
+        data |= {"depth_labels": model}
+        write_json(path, data)
     return todo
 
 

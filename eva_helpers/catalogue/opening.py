@@ -41,7 +41,8 @@ def open_catalogue(
     if all(scene.depth for scene in catalogue.scenes):
         return catalogue
     try:
-        return label_depth(out, depth_estimator(), progress=True)
+        estimate = depth_estimator()
     except InputError as error:
         print(f"no depth labels: {error} Masks can be trained without (DEPTH_WEIGHT 0).")
-    return catalogue
+        return catalogue
+    return label_depth(out, estimate, progress=True)

@@ -12,6 +12,7 @@ from typing import Any
 from eva_helpers.catalogue.sources import PhotoFile, from_trimap
 from eva_helpers.files import InputError, make_folder, read_text, write_whole
 from eva_helpers.images import read_rgb
+from eva_helpers.partials import remove_partials
 
 PUBLIC = "pets+places"  # the name of both together
 PARKS = "park lawn yard picnic_area playground field/cultivated field/wild pasture golf_course"
@@ -82,6 +83,7 @@ def _complete(
     if not download:
         return make(download=False)
     mark = make_folder(root) / ".extracting"  # lists the folders that were not there before
+    remove_partials(root, mark.name)
     _remove(root, read_text(mark).split() if mark.exists() else [])  # left by a killed process
     missing = [name for name in folders if not (root / name).exists()]
     write_whole(mark, " ".join(missing).encode())

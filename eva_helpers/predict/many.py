@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from eva_helpers.files import InputError, same_settings, writable_folder, write_json
 from eva_helpers.images import open_picture, read_rgb, to_rgb, white_level
+from eva_helpers.partials import remove_partials
 from eva_helpers.paths import WEIGHTS
 from eva_helpers.predict.frames import Frames, frames
 from eva_helpers.predict.outputs import Average, Checks, Listing, Writer, write_video
@@ -89,6 +90,7 @@ def predict_many(
     report = Report()
 
     def wanted(number: int, name: str) -> bool:
+        listing.order[name] = number
         mine = part.start <= number and (number < part.stop or is_last)
         report.known += mine and writer.done(name)
         return mine and not writer.done(name)
@@ -102,12 +104,14 @@ def predict_many(
             else:
                 problem, jumped = checks(result)
                 averaged = average(result, jumped)
+                # first, because a later call drops the row of an image without outputs
+                listing.add(name, float((averaged.mask > 0.5).mean()), problem)
                 writer.write(name, averaged)
                 report.predicted += 1
                 report.problems |= {name: problem} if problem else {}
-                listing.add(name, float((averaged.mask > 0.5).mean()), problem)
             bar.update(report.seen - bar.n)
         bar.update(report.seen - bar.n)
+    listing.sort()
     report.notes = _notes(source, report, shard)
     if (
         source.rate
@@ -120,7 +124,7 @@ def predict_many(
 
 
 def _claim(writer: Writer, settings: dict) -> None:
-    """Record the settings in the writer's folder.
+    """Record the settings in the writer's folder, and tidy up after a killed call.
 
     Raises:
         InputError: it holds results of other settings, or pictures of unknown origin.
@@ -134,6 +138,8 @@ def _claim(writer: Writer, settings: dict) -> None:
         )
     if not known:
         write_json(path, settings)
+    pictures = [f"{kind}/*.png" for kind in writer.folders]
+    remove_partials(writer.folder, path.name, "images*.csv", *pictures)
 
 
 def _notes(source: Frames, report: Report, shard: tuple[int, int]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from eva_helpers.files import InputError, make_folder, read_text, write_whole
+from eva_helpers.files import InputError, make_folder, write_whole
 from eva_helpers.images import read_rgb, resize, write_png
 from eva_helpers.predict.effects import cut_out, replace_background
 from eva_helpers.predict.pairing import check_pair
@@ -114,16 +114,31 @@ class Writer:
 
 
 class Listing:
-    """A CSV of all images with COLUMNS; rows of an earlier run are kept where `done(name)`."""
+    """A CSV of all images with COLUMNS; rows of an earlier run are kept where `done(name)`.
+
+    `order` has the numbers of the images, by which `sort` arranges the rows.
+    """
 
     def __init__(self, path: Path, done: Callable[[str], bool]) -> None:
         self.path = path
-        rows = []
-        if path.is_file():
-            text = read_text(path, "the list of images")
-            rows = [row for row in csv.reader(io.StringIO(text)) if len(row) == len(COLUMNS)]
-        kept = [row for row in rows if done(row[0])]
-        write_whole(path, _lines([list(COLUMNS), *kept]).encode())
+        self.order: dict[str, int] = {}
+        self._write([row for row in self._rows() if done(row[0])])
+
+    def _rows(self) -> list[list[str]]:
+        """Those that are there; the last one may have been cut short within a character."""
+        if not self.path.is_file():
+            return []
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        rows = [row for row in csv.reader(io.StringIO(text)) if len(row) == len(COLUMNS)]
+        return [row for row in rows if row != list(COLUMNS)]
+
+    def _write(self, rows: list[list[str]]) -> None:
+        write_whole(self.path, _lines([list(COLUMNS), *rows]).encode())
+
+    def sort(self) -> None:
+        """Put the rows in the images' order, which a call that went on may have left."""
+        last = len(self.order)
+        self._write(sorted(self._rows(), key=lambda row: self.order.get(row[0], last)))
 
     def add(self, name: str, share: float | None, problem: str) -> None:
         """Append a row. Raises InputError where it cannot be written."""
@@ -160,7 +175,9 @@ def write_video(folder: Path, path: Path, rate: float) -> Path:
         frame = resize(read_rgb(file), first.shape[:2])
         video.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     video.release()
-    if not partial.is_file() or partial.stat().st_size == 0:
+    written = cv2.VideoCapture(str(partial)).get(cv2.CAP_PROP_FRAME_COUNT)
+    if written != len(files):  # OpenCV does not say that the disk is full
+        partial.unlink(missing_ok=True)
         raise InputError(f"{path} could not be written: check the free space, then repeat.")
     partial.replace(path)
     return path

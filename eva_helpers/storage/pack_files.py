@@ -4,6 +4,7 @@ import copy
 import hashlib
 import io
 import math
+import os
 import re
 import shutil
 from pathlib import Path
@@ -82,6 +83,23 @@ def shapes_of(count: int, backgrounds: int, size: int) -> dict[str, tuple[int, .
     return {name: (counts[name], *ARRAYS[name], size, size) for name in ARRAYS}
 
 
+def new_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """A memory-mapped array of uint8 whose space is reserved: on a full disk a store into it would
+    end the process. Raises InputError where it cannot be made."""
+    try:
+        path.unlink(missing_ok=True)  # else a link would be followed
+        array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+        if hasattr(os, "posix_fallocate"):
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise InputError(
+            f"{path} could not be made ({error.strerror}): check the free space, then repeat."
+        ) from None
+    return array
+
+
 def array_of(
     path: Path, dtype: type, shape: tuple[int, ...], mode: Literal["r", "r+"] = "r"
 ) -> np.memmap:
@@ -120,7 +138,4 @@ def open_arrays(
         return {
             name: array_of(paths[name], np.uint8, shape, "r+") for name, shape in shapes.items()
         }
-    for path in paths.values():
-        path.unlink(missing_ok=True)  # else a link would be followed
-    made = np.lib.format.open_memmap
-    return {name: made(paths[name], "w+", np.uint8, shape) for name, shape in shapes.items()}
+    return {name: new_array(paths[name], shape) for name, shape in shapes.items()}

@@ -143,9 +143,11 @@ def _packed(
     composites: FolderDataset, folder: Path, workers: int, progress: Progress
 ) -> PackedDataset:
     """The pack in `folder`, finished if it is not."""
-    if is_file(folder / "pack.json"):
-        return PackedDataset(folder, composites)
     record = folder / "progress.json"
+    if is_file(folder / "pack.json"):
+        packed = PackedDataset(folder, composites)
+        record.unlink(missing_ok=True)  # of a call that was killed at its end
+        return packed
     state = description(composites)
     claim(folder, record.name, {"format": FORMAT})
     tasks, mode = _left(record, state, composites)

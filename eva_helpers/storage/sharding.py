@@ -65,8 +65,8 @@ def write_shards(
     if not 0 <= number < parts:
         raise InputError(f"shard is {number + 1}/{parts}: expected 1/N to N/N.")
     mine = dict([*layout(folder, settings).items()][number::parts])
-    own = [f"{path.name}.*.partial" for path in mine]
-    claim(folder, "settings.json", settings, own if parts > 1 else ["*.*.partial"])
+    own = ["settings.json", "README.md", *(path.name for path in mine)]
+    claim(folder, "settings.json", settings, own if parts > 1 else ["*"])
     cards.write_card(composites, folder, len(items), cards.SHARDS)
     missing = {path: tasks for path, tasks in mine.items() if not is_whole(path)}
     progress(sum(map(len, mine.values())) - sum(map(len, missing.values())))

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, get_worker_info
 from eva_helpers.data import CompositeDataset
 from eva_helpers.data.composer import Arrays
 from eva_helpers.files import InputError, make_folder, same_settings, write_json, write_whole
+from eva_helpers.partials import remove_partials
 from eva_helpers.shards import Shard
 from eva_helpers.storage import cards
 from eva_helpers.storage.numbering import FOLDERS, STEMS
@@ -65,7 +66,7 @@ def write_composites(
     items = drawn(composites, count)
     settings = {"format": "eva_helpers.folders 2", "jpeg": jpeg} | settings_of(composites, items)
     number, parts = shard
-    claim(folder, "settings.json", settings, ["*.*.partial"] if parts == 1 else [])
+    claim(folder, "settings.json", settings, ["**/*"] if parts == 1 else [])
     for name in FOLDERS:
         make_folder(folder / name)
     for scene in range(number, len(composites.scenes), parts):
@@ -147,12 +148,10 @@ def encode(picture: np.ndarray, suffix: str) -> bytes:
     return cv2.imencode(suffix, picture, options)[1].tobytes()
 
 
-def claim(
-    folder: Path, record: str, settings: dict, leftovers: Sequence[str] = ("*.*.partial",)
-) -> None:
+def claim(folder: Path, record: str, settings: dict, leftovers: Sequence[str] = ("**/*",)) -> None:
     """Make `folder` with `settings` in its file `record`; or tidy up after a killed call.
 
-    `leftovers` are patterns of the unfinished files that no running process is writing.
+    `leftovers` are patterns of the files that a killed call may have left unfinished.
 
     Raises:
         InputError: the folder holds something else, or `record` has other settings.
@@ -167,12 +166,14 @@ def claim(
                 "choose another folder; nothing is overwritten."
             )
         write_json(folder / record, settings)
-    for leftover in (path for pattern in leftovers for path in folder.rglob(pattern)):
-        leftover.unlink()
+    remove_partials(folder, *leftovers)
 
 
 def in_order(work: Callable[[int], Any], tasks: Sequence[int], workers: int) -> Iterator[Any]:
-    """The results `work(task)` in order, computed in `workers` processes."""
+    """The results `work(task)` in order, computed in `workers` processes.
+
+    Raises InputError as `work`, or where one of the processes was killed.
+    """
     loader: DataLoader = DataLoader(
         tasks,  # type: ignore[arg-type]  # any sequence is a dataset
         BATCH,
@@ -180,10 +181,18 @@ def in_order(work: Callable[[int], Any], tasks: Sequence[int], workers: int) -> 
         collate_fn=partial(_run, work),  # each process receives it once
         generator=torch.Generator(),  # otherwise it draws from torch's global one
     )
-    for results in loader:
-        if isinstance(results, InputError):
-            raise results
-        yield from results
+    try:
+        for results in loader:
+            if isinstance(results, InputError):
+                raise results
+            yield from results
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise InputError(
+            f"one of {workers} processes was killed, perhaps for lack of memory: "
+            "repeat with fewer --workers."
+        ) from None
 
 
 def _run(work: Callable[[int], Any], tasks: list[int]) -> list | InputError:

@@ -44,6 +44,7 @@ def write_state(folder: Path, contents: Contents) -> None:
         os.replace(partial, state)
         _flush(folder)
     except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
         raise InputError(
             f"{state} could not be written ({error.strerror}): "
             "free some space, then resume the training."

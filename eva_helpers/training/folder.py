@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eva_helpers import __version__, files
+from eva_helpers.partials import remove_partials
 from eva_helpers.schemas import Count, checked
 from eva_helpers.training.checkpoint import STATE, Contents, read_state, write_state
 
@@ -34,6 +35,7 @@ class RunFolder:
         if not resume and (config.exists() or (self.path / STATE).exists()):
             remedy = "choose another folder, or pass resume=True to continue it"
             raise files.InputError(f"{self.path} already holds a training: {remedy}.")
+        remove_partials(self.path, "*.json", "*.jsonl", "*.safetensors")
         self.state = read_state(self.path, say) if resume else None
         known = config if config.exists() or not self.state else self.path / STATE / PROGRESS
         # epochs and steps of each, where a limit of minutes was fitted to the speed
