@@ -2,8 +2,15 @@
 
 import inspect
 import sys
+from contextlib import suppress
 from functools import reduce
 from pathlib import Path
+from typing import Any, get_type_hints
+
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.application import Sphinx
+from sphinx.writers.html5 import HTML5Translator
 
 from eva_helpers import __version__
 
@@ -31,6 +38,7 @@ nb_execution_mode = "off"
 nb_merge_streams = True
 nb_output_stderr = "remove"
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # no page loads anything from elsewhere
+myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3  # the links between pages name headings as GitHub does
 
 # Public names are those of each package's __all__; `room.rst` adds the modules below.
@@ -63,8 +71,11 @@ html_theme_options = {
     "launch_buttons": {"colab_url": "https://colab.research.google.com"},
     "home_page_in_toc": True,
     "show_toc_level": 2,
+    "use_download_button": False,
     "navbar_persistent": [],  # the search is in the sidebar
 }
+html_copy_source = False
+html_math_renderer = "mathml"  # browsers draw it themselves
 html_static_path = ["_static"]
 html_css_files = ["book.css"]
 
@@ -77,3 +88,22 @@ def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:
         return None
     path = Path(inspect.getfile(value)).relative_to(HERE.parent)
     return f"{URL}/blob/main/{path.as_posix()}#L{inspect.getsourcelines(value)[1]}"
+
+
+def plain_types(app: Sphinx, function: Any, bound: bool) -> None:
+    """Signatures show `float`, not the range that `schemas` declares for it."""
+    if inspect.isfunction(function):
+        with suppress(NameError):  # a type that only type checkers import
+            function.__annotations__ = get_type_hints(function)
+
+
+def write_formula(translator: HTML5Translator, node: nodes.Node) -> None:
+    """A formula as MathML."""
+    translator.body.append(tex2mathml(node.astext(), isinstance(node, nodes.math_block)))
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("autodoc-before-process-signature", plain_types)
+    app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))

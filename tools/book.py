@@ -8,6 +8,8 @@ the pages out in `build/book/source`, with the links of the book, and Sphinx wri
 from __future__ import annotations
 
 import argparse
+import base64
+import io
 import os
 import re
 import shutil
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
+from PIL import Image
 from sphinx.cmd.build import build_main
 
 from eva_helpers.files import InputError, command_line, make_folder, write_whole
@@ -31,6 +34,7 @@ URL = "https://github.com/eva-helpers/mask-depth-notebooks"
 RAW = "https://raw.githubusercontent.com/eva-helpers/mask-depth-notebooks/main/"
 LARGEST = 60  # MB of the whole book
 LONG = 40  # lines of an output, from which it scrolls
+HEAVY = 150_000  # bytes, from which a picture gets a palette: a third of them
 WIDGET = "application/vnd.jupyter.widget-view+json"  # dead without a kernel
 LINK = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
 BADGE = re.compile(r"\[!\[([^]]*)\]\([^)]*badge[^)]*\)\]\(([^)]*)\)")
@@ -129,12 +133,24 @@ def as_page(notebook: NotebookNode, page: Path, run: Path) -> NotebookNode:
 
 
 def as_shown(output: NotebookNode, run: Path) -> NotebookNode:
-    """An output whose text names no folder of this machine."""
+    """An output whose text names no folder of this machine, and whose picture is not heavy."""
     for holder in (output, output.get("data", {})):
         for kind, value in holder.items():
             if isinstance(value, str) and not kind.startswith("image/"):
                 holder[kind] = without_paths(value, run)
+    if "image/png" in output.get("data", {}):
+        output.data["image/png"] = smaller(output.data["image/png"])
     return output
+
+
+def smaller(picture: str) -> str:
+    """A PNG in base 64; a heavy one with 256 colours."""
+    data = base64.b64decode(picture)
+    if len(data) < HEAVY:
+        return picture
+    file = io.BytesIO()
+    Image.open(io.BytesIO(data)).convert("RGB").quantize(256).save(file, "PNG", optimize=True)
+    return base64.b64encode(min(data, file.getvalue(), key=len)).decode()
 
 
 def without_paths(text: str, run: Path) -> str:
