@@ -35,8 +35,8 @@ class Balance(torch.nn.Module):
 
     `fixed`: the weighted sum. `uncertainty`: exp(-s) * loss + s per task, with learned log
     variances s in [-4, 4] (Kendall et al., 2018). `geometric`: the square root of the product
-    (Chennupati et al., 2019). The latter two ignore `LossWeights.mask` and `.depth`, and count the
-    mask alone in a batch without depth labels. Raises ValueError for another name.
+    (Chennupati et al., 2019). The latter two ignore the weights of the tasks in `LossWeights`, and
+    count the mask alone in a batch without depth labels. Raises ValueError for another name.
     """
 
     def __init__(self, kind: str = "fixed") -> None:
