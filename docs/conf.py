@@ -36,6 +36,7 @@ templates_path = [str(HERE / "_templates")]  # autosummary looks beside the page
 # The notebooks come executed; what they print to stderr are warnings about this machine.
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # formulas in outputs, too
 nb_output_stderr = "remove"
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # no page loads anything from elsewhere
 myst_enable_extensions = ["dollarmath"]

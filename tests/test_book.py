@@ -2,6 +2,7 @@
 
 import base64
 import importlib
+import io
 import re
 import warnings
 from inspect import isclass, isfunction
@@ -10,7 +11,9 @@ from urllib.parse import unquote
 import book
 import nbformat
 import pytest
+from conftest import picture
 from nbformat.v4 import new_code_cell, new_output
+from PIL import Image
 
 from eva_helpers.files import InputError
 from eva_helpers.paths import ROOT
@@ -32,6 +35,7 @@ def write_run(run):
         notebook.cells[3].outputs = [
             new_output("stream", text=f"saved {run}/x.png and {ROOT}/assets\n" + "line\n" * 50),
             new_output("display_data", {"image/png": DOT}),
+            new_output("display_data", {"text/markdown": "a formula, $p^{123}$"}),
             new_output("display_data", widget),
         ]
         added = new_code_cell(f'RUN_DIR = "{run}"')
@@ -92,6 +96,7 @@ def test_notebooks_have_their_outputs(html):
         text = page(html, f"notebooks/{name}")
         assert "saved runs/mine/x.png and assets" in text and str(ROOT) not in text, name
         assert "a dead slider" not in text
+        assert re.search(r"<msup>\s*<mi>p</mi>\s*(<mrow>)?\s*<mn>123</mn>", text), "MathML"
         assert "tag_hide-input" in text and "tag_scroll-output" in text
         assert f"blob/main/notebooks/{name}.ipynb" in text, "the button that opens Colab"
     shown = {path.read_bytes() for path in (html / "_images").iterdir()}
@@ -126,6 +131,11 @@ def test_names_lead_to_their_source(html):
         assert re.match(r" *(def|class|@)", source), f"{path}:{line}: {source}"
 
 
+def test_types_are_plain(html):
+    found = page(html, "api/eva_helpers.losses")
+    assert "LossWeights" in found and "Annotated[" not in found
+
+
 def test_the_demo_is_inside(html):
     assert (html / "demo" / "runtime" / "manifest.json").is_file()
     assert '<a href="demo/index.html">' in page(html, "demo")
@@ -144,6 +154,15 @@ def test_links_lead_into_the_book_or_to_the_repository():
     assert book.with_links("[![a](https://b/badge.svg)](https://c/d)", page) == "[a](https://c/d)"
     with pytest.raises(InputError, match=r"nowhere\.md, which is not there"):
         book.with_links("[a](nowhere.md#b)", page)
+
+
+def test_heavy_pictures_get_a_palette():
+    file = io.BytesIO()
+    picture(0, 700).save(file, "PNG")
+    heavy = base64.b64encode(file.getvalue()).decode()
+    light = base64.b64decode(book.smaller(heavy))
+    assert len(file.getvalue()) > book.HEAVY and 2 * len(light) < len(file.getvalue())
+    assert Image.open(io.BytesIO(light)).size == (700, 700) and book.smaller(DOT) == DOT
 
 
 def test_the_newest_whole_run_is_taken(tmp_path, monkeypatch, capsys):
