@@ -98,6 +98,11 @@ def plain_types(app: Sphinx, function: Any, bound: bool) -> None:
             function.__annotations__ = get_type_hints(function)
 
 
+def without_aliases(app: Sphinx, what: str, name: str, value: Any, skip: bool, options: Any) -> Any:
+    """Fields of a named tuple stand in its signature already."""
+    return (getattr(value, "__doc__", None) or "").startswith("Alias for field") or None
+
+
 def write_formula(translator: HTML5Translator, node: nodes.Node) -> None:
     """A formula as MathML."""
     translator.body.append(tex2mathml(node.astext(), isinstance(node, nodes.math_block)))
@@ -107,4 +112,5 @@ def write_formula(translator: HTML5Translator, node: nodes.Node) -> None:
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-before-process-signature", plain_types)
+    app.connect("autodoc-skip-member", without_aliases)
     app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
