@@ -177,6 +177,10 @@ def test_the_series_runs_with_smoke_values(tmp_path):
     for name in BOOKS:
         assert (folder / f"{name}.ipynb").is_file()
         assert (folder / f"{name}.html").stat().st_size > 10_000
+        executed = nbformat.read(folder / f"{name}.ipynb", as_version=4)
+        shown = [output.get("data", {}) for cell in code(executed) for output in cell.outputs]
+        named = [data for data in shown if data.get("text/plain", "").startswith("<Figure")]
+        assert named and all("image/png" in data for data in named), "figures are shown"
     figures = [path.stem for path in (folder / "figures").glob("*.png")]
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert figures and all(f"figures/{name}.png" in page for name in figures)
