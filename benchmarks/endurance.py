@@ -62,7 +62,8 @@ def watched(work: Callable[[int], None], count: int) -> dict[str, float]:
         work(count)
     rate = count / (time.perf_counter() - start)
     early, late = memory.tenths()
-    print(f"{work.__name__} {count:,}: {early:,.0f} MB, {late:,.0f} MB ({late / early - 1:+.1%})")
+    change = f"{late / early - 1:+.1%}"
+    print(f"{work.__name__} {count:,}: {early:,.0f} MB, {late:,.0f} MB ({change})", flush=True)
     return {"count": count, "rate": rate, "memory early, MB": early, "memory at the end, MB": late}
 
 

@@ -148,6 +148,8 @@ def test_links_lead_into_the_book_or_to_the_repository():
     assert book.moved("../notebooks/03_model.ipynb", page) == "notebooks/03_model.ipynb"
     assert book.moved("../LICENSE", page) == f"{book.URL}/blob/main/LICENSE"
     assert book.moved("demo", page) == f"{book.URL}/tree/main/docs/demo"
+    on_colab = f"{book.URL}/blob/main/notebooks/03_model.ipynb"
+    assert book.with_links(f"[a]({on_colab})", page) == "[a](notebooks/03_model.ipynb)"
     picture = "assets/gallery/05_cases.png"
     in_notebook = book.with_links(f"![x]({book.RAW}{picture}) [y](z:w)", book.NOTEBOOKS / "a.ipynb")
     assert in_notebook == f"![x](../{picture}) [y](z:w)"

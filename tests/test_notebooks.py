@@ -124,7 +124,8 @@ def test_a_notebook_answers_its_question_and_sets_exercises(name):
     assert 2 <= len(solutions) <= 3
     for number, cell in enumerate(solutions, 1):
         assert cell.source.startswith(f'# @title Solution {number} {{ display-mode: "form" }}')
-        assert cell.metadata["cellView"] == "form" and cell.metadata["jupyter"]["source_hidden"]
+        folded = {"source_hidden": True, "outputs_hidden": True}
+        assert cell.metadata["cellView"] == "form" and cell.metadata["jupyter"] == folded
         assert f"**{number}. " in text
 
 

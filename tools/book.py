@@ -32,6 +32,7 @@ PICTURES = (".png", ".jpg", ".svg")
 OUT = ROOT / "build" / "book"
 URL = "https://github.com/eva-helpers/mask-depth-notebooks"
 RAW = "https://raw.githubusercontent.com/eva-helpers/mask-depth-notebooks/main/"
+OURS = (RAW, f"{URL}/blob/main/")  # addresses of the repository's files, which work on Colab
 LARGEST = 60  # MB of the whole book
 LONG = 40  # lines of an output, from which it scrolls
 HEAVY = 150_000  # bytes, from which a picture gets a palette: a third of them
@@ -46,8 +47,8 @@ def moved(target: str, page: Path) -> str:
     Raises:
         InputError: it leads to no file.
     """
-    start = ROOT if target.startswith(RAW) else page.parent
-    path = Path(os.path.normpath(start / target.removeprefix(RAW)))
+    inside = next((target.removeprefix(each) for each in OURS if target.startswith(each)), "")
+    path = Path(os.path.normpath(ROOT / inside if inside else page.parent / target))
     if not path.exists() or not path.is_relative_to(ROOT):
         raise InputError(f"{page} links to {target}, which is not there: correct the link.")
     place = placed(path)
@@ -73,7 +74,7 @@ def with_links(text: str, page: Path) -> str:
 
     def replaced(found: re.Match) -> str:
         target, anchor = found[1], found[2] or ""
-        outside = re.match(r"[a-z]+:", target) and not target.startswith(RAW)
+        outside = re.match(r"[a-z]+:", target) and not target.startswith(OURS)
         return f"]({target if outside else moved(target, page)}{anchor})"
 
     return LINK.sub(replaced, BADGE.sub(r"[\1](\2)", text))
