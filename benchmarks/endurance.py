@@ -71,15 +71,16 @@ def watched(work: Callable[[int], None], count: int) -> dict[str, float]:
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--predictions", type=int, default=100_000)
-    parser.add_argument("--samples", type=int, default=50_000, help="to train on")
+    parser.add_argument("--predictions", type=int, default=100_000, help="0: none")
+    parser.add_argument("--samples", type=int, default=50_000, help="to train on; 0: none")
     parser.add_argument("--json", type=output_file, help="also write the figures to this file")
     options = parser.parse_args(arguments)
     result: dict = {"processor": cpu_name()}
-    result["training"] = watched(training, options.samples)
-    result["predictions"] = watched(predicting, options.predictions)
-    if options.json:
-        write_json(options.json, result)
+    for work, count in ((training, options.samples), (predicting, options.predictions)):
+        if count:
+            result[work.__name__] = watched(work, count)
+        if options.json:
+            write_json(options.json, result)
 
 
 if __name__ == "__main__":

@@ -172,6 +172,7 @@ def test_the_series_runs_with_smoke_values(tmp_path):
     command = [sys.executable, str(FOLDER / "run.py"), "--profile", "smoke"]
     command += ["--name", "smoke", "--out", "my r\N{LATIN SMALL LETTER U WITH DIAERESIS}ns"]
     env = os.environ | {"EVA_REPO_URL": "nowhere"} | ASCII
+    env.pop("MPLBACKEND", None)  # which the tests set: figures are shown as in any notebook
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     folder = tmp_path / command[-1] / "smoke"

@@ -82,8 +82,10 @@ def processes(report: dict) -> list[str]:
 def endurance(report: dict) -> list[str]:
     """Memory of long work."""
     rows = []
-    for name in ("predictions", "training"):
-        row = report[name]
+    for name in ("predicting", "training"):
+        row = report.get(name)
+        if not row:
+            continue
         early, late = row["memory early, MB"], row["memory at the end, MB"]
         change = f"{late / early - 1:+.1%}"
         rows.append((name, f"{row['count']:,}", f"{early:,.0f}", f"{late:,.0f}", change))
