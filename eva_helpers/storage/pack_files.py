@@ -90,7 +90,7 @@ def new_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
         path.unlink(missing_ok=True)  # else a link would be followed
         array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
         if hasattr(os, "posix_fallocate"):
-            with path.open("r+b") as file:
+            with open(path, "r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     except OSError as error:
         path.unlink(missing_ok=True)
