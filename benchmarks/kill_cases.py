@@ -122,7 +122,7 @@ def write_archives(folder: Path) -> dict[str, str]:
     }  # fmt: skip
     for path, names in archives.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
+        with tarfile.TarFile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
             for name in names:
                 archive.add(source / name, name)
     files = [*archives, *(source / name for name in [*lists][1:])]
