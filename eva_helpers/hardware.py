@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 
 import torch
 
@@ -49,15 +50,17 @@ def autocast(device: torch.device | str, enabled: bool = True) -> torch.autocast
     return torch.autocast(kind, torch.bfloat16, enabled=enabled and fast_bf16(kind))
 
 
+def _glibc(name: str) -> Callable[..., int] | None:
+    """A function of glibc; None with another C library."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+
+
 def return_freed_memory() -> bool:
     """Let glibc return what is free to the system, now; returns whether it could.
 
     Threads that free blocks of many sizes leave holes, which fill slowly.
     """
-    try:
-        trim = ctypes.CDLL(None).malloc_trim if sys.platform == "linux" else None
-    except AttributeError:  # another C library
-        return False
+    trim = _glibc("malloc_trim")
     return bool(trim and trim(0))
 
 
@@ -67,10 +70,7 @@ def keep_freed_memory() -> bool:
     Every training step frees and requests the same large blocks. On a CPU, returning the pages to
     the system and fetching them again takes a fifth of a step.
     """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt if sys.platform == "linux" else None
-    except AttributeError:  # another C library
-        return False
+    mallopt = _glibc("mallopt")
     # malloc.h: no block from mmap (-4), nothing returned (-1), the heap grows by 64 MB (-2)
     options = ((-4, 0), (-1, 2**31 - 1), (-2, 2**26))
     return bool(mallopt and all(mallopt(option, value) for option, value in options))
