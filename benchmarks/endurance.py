@@ -7,6 +7,7 @@ of the process, the mean of the second tenth of the time beside that of the last
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -76,6 +77,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", type=output_file, help="also write the figures to this file")
     options = parser.parse_args(arguments)
     result: dict = {"processor": cpu_name()}
+    if options.json and options.json.exists():  # what was measured before and is left out now stays
+        result = json.loads(options.json.read_text(encoding="utf-8")) | result
     for work, count in ((training, options.samples), (predicting, options.predictions)):
         if count:
             result[work.__name__] = watched(work, count)

@@ -32,6 +32,7 @@ NOTEBOOK = ROOT / "notebooks" / "06_loss_weight_tuning.ipynb"
 FOLLOWS_MS = 150  # the picture must follow its slider within this
 SLOWEST_MS = 250  # likewise, at most
 MOVES = 30
+SETTLED_MS = 500  # after scrolling: pictures that come into view are decoded then
 TRIED = 8  # steps after which a weighting counts as tried, and some more
 LIVE, PAIR, OVERLAY, PREVIEW, MAP, PLAYGROUND = range(6)  # pictures of the page, from above
 LENGTH, ACROSS = 10, 12  # sliders of part two: length of training, mask IoU below the map
@@ -184,6 +185,7 @@ class Session:
         """The knob of slider `number` of the page."""
         knob = self.page.locator(".widget-slider .noUi-handle").nth(number)
         knob.scroll_into_view_if_needed()
+        self.page.wait_for_timeout(SETTLED_MS)
         return knob
 
     def value(self, number: int) -> float:

@@ -257,9 +257,9 @@ def test_the_picture_follows_every_slider(panel):
 def test_buttons_set_the_sliders_and_draw_once(panel, predictor, monkeypatch):
     first = panel.picture.value
     calls = []
-    real = predictor.passes.first_pass
+    real = predictor.passes.coarse_mask
     monkeypatch.setattr(
-        predictor.passes, "first_pass", lambda *pair: calls.append(1) or real(*pair)
+        predictor.passes, "coarse_mask", lambda *pair: calls.append(1) or real(*pair)
     )
     reset, *presets = panel.box.children[0].children
     assert [button.description for button in presets] == list(tuning.PRESETS)
@@ -283,7 +283,7 @@ def test_an_error_is_shown_and_the_next_move_goes_on(panel, predictor, monkeypat
         raise RuntimeError("broken on purpose")
 
     with monkeypatch.context() as patch:
-        patch.setattr(predictor.passes, "first_pass", fail)
+        patch.setattr(predictor.passes, "coarse_mask", fail)
         panel.sliders["exposure"].value = 0.5
         assert "RuntimeError: broken on purpose" in panel.status.value and len(panel.errors) == 1
         assert panel.picture.value == first

@@ -1,5 +1,5 @@
 // Two photos in, mask and depth out. The network and its runtime are files beside this page.
-import { agreement, alpha, coloured, resized, values } from "./pictures.js";
+import { agreement, alpha, coloured, reds, resized, values } from "./pictures.js";
 
 const FORMAT = 1; // of runtime/manifest.json
 const LARGEST = 1600; // px of a photo's longer side: larger ones are shrunk
@@ -43,8 +43,16 @@ async function start() {
   ort = await import("./runtime/ort.wasm.min.mjs");
   ort.env.wasm.wasmPaths = new URL("runtime/", location.href).href;
   ort.env.wasm.numThreads = 1;
-  await session(manifest.models[0]);
+  await warmUp(manifest.models[0]);
   say("Ready: choose or take two photos.");
+}
+
+// A network's first run compiles and allocates: better while nobody waits for a result.
+async function warmUp(model) {
+  const network = await session(model);
+  const { width, height } = model;
+  const black = () => new ort.Tensor("float32", new Float32Array(3 * width * height), [1, 3, height, width]);
+  await network.run({ background: black(), image: black() });
 }
 
 async function session(model) {
@@ -114,7 +122,7 @@ function enlarged({ mask, width, height }, photo) {
   large.height = photo.height;
   const context = large.getContext("2d", { willReadFrequently: true });
   context.drawImage(small, 0, 0, photo.width, photo.height);
-  return context.getImageData(0, 0, photo.width, photo.height).data.filter((_, i) => i % 4 === 0);
+  return reds(context.getImageData(0, 0, photo.width, photo.height));
 }
 
 function draw(canvas, picture) {
@@ -140,7 +148,8 @@ function cutOut() {
   find("#threshold-value").textContent = threshold.toFixed(2);
   find("#blur-value").textContent = blur ? String(blur) : "off";
   const object = new ImageData(new Uint8ClampedArray(image.data), image.width, image.height);
-  alpha(result.large, threshold).forEach((value, i) => { object.data[4 * i + 3] = value; });
+  const shown = alpha(result.large, threshold);
+  for (let i = 0; i < shown.length; i += 1) object.data[4 * i + 3] = shown[i];
   const canvas = find("#cutout");
   draw(canvas, object);
   if (!blur) return;

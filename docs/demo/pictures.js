@@ -2,47 +2,57 @@
 
 // The photo at another size, by area where it shrinks, as the network was trained.
 export function resized(photo, width, height) {
-  const channels = 4;
-  const rows = shares(photo.height, height);
-  const columns = shares(photo.width, width);
-  const narrow = new Float32Array(photo.height * width * channels);
-  for (let y = 0; y < photo.height; y += 1) {
-    for (let x = 0; x < width; x += 1) {
-      for (const [from, share] of columns[x]) {
-        const source = (y * photo.width + from) * channels;
-        const target = (y * width + x) * channels;
-        for (let c = 0; c < 3; c += 1) narrow[target + c] += share * photo.data[source + c];
-      }
-    }
-  }
   const result = new ImageData(width, height);
-  for (let y = 0; y < height; y += 1) {
-    for (let i = 0; i < width * channels; i += 1) {
-      let sum = 0;
-      for (const [from, share] of rows[y]) sum += share * narrow[from * width * channels + i];
-      result.data[y * width * channels + i] = i % channels === 3 ? 255 : Math.round(sum);
+  const rows = alongColumns(alongRows(photo, width), width, photo.height, height);
+  for (let i = 0; i < rows.length; i += 1) result.data[i] = i % 4 === 3 ? 255 : Math.round(rows[i]);
+  return result;
+}
+
+// The photo with rows of another length: (height, width, 4), without rounding.
+function alongRows(photo, width) {
+  const parts = shares(photo.width, width);
+  const result = new Float32Array(photo.height * width * 4);
+  for (let y = 0; y < photo.height; y += 1) {
+    for (const { from, to, share } of parts) {
+      const source = 4 * (y * photo.width + from);
+      const target = 4 * (y * width + to);
+      for (let c = 0; c < 3; c += 1) result[target + c] += share * photo.data[source + c];
     }
   }
   return result;
 }
 
-// Of every new pixel: [old pixel, share]. By area when shrinking, else linear between centres.
-function shares(from, to) {
-  const scale = from / to;
-  return Array.from({ length: to }, (_, i) => {
-    if (scale < 1) {
-      const place = Math.min(Math.max((i + 0.5) * scale - 0.5, 0), from - 1);
-      const first = Math.floor(place);
-      const second = Math.min(first + 1, from - 1);
-      return [[first, 1 - (place - first)], [second, place - first]];
-    }
-    const parts = [];
-    const end = (i + 1) * scale;
-    for (let j = Math.floor(i * scale); j < Math.min(Math.ceil(end - 1e-9), from); j += 1) {
-      parts.push([j, (Math.min(end, j + 1) - Math.max(i * scale, j)) / scale]);
-    }
-    return parts;
-  });
+// Likewise its columns.
+function alongColumns(pixels, width, height, newHeight) {
+  const length = 4 * width;
+  const result = new Float64Array(newHeight * length);
+  for (const { from, to, share } of shares(height, newHeight)) {
+    for (let i = 0; i < length; i += 1) result[to * length + i] += share * pixels[from * length + i];
+  }
+  return result;
+}
+
+// What every new pixel takes from the old ones. By area when shrinking, else linear between centres.
+function shares(before, after) {
+  const parts = before < after ? between : covered;
+  return Array.from({ length: after }, (_, to) => parts(to, before, before / after)).flat();
+}
+
+function between(to, before, scale) {
+  const place = Math.min(Math.max((to + 0.5) * scale - 0.5, 0), before - 1);
+  const from = Math.floor(place);
+  const share = place - from;
+  return [{ from, to, share: 1 - share }, { from: Math.min(from + 1, before - 1), to, share }];
+}
+
+function covered(to, before, scale) {
+  const [start, end] = [to * scale, (to + 1) * scale];
+  const parts = [];
+  for (let from = Math.floor(start); from < Math.min(Math.ceil(end - 1e-9), before); from += 1) {
+    const share = (Math.min(end, from + 1) - Math.max(start, from)) / scale;
+    parts.push({ from, to, share });
+  }
+  return parts;
 }
 
 // RGB in [0, 1], one channel after the other.
@@ -66,9 +76,18 @@ export function coloured(map, width, height, colours) {
   return picture;
 }
 
+// The red channel of a picture.
+export function reds(picture) {
+  const result = new Uint8ClampedArray(picture.width * picture.height);
+  for (let i = 0; i < result.length; i += 1) result[i] = picture.data[4 * i];
+  return result;
+}
+
 // How much of every pixel the cut-out shows: the mask (0 to 255), steeper around the threshold.
 export function alpha(mask, threshold) {
-  return Uint8ClampedArray.from(mask, (value) => 4 * (value - 255 * threshold) + 127.5);
+  const result = new Uint8ClampedArray(mask.length);
+  for (let i = 0; i < mask.length; i += 1) result[i] = 4 * (mask[i] - 255 * threshold) + 127.5;
+  return result;
 }
 
 // Correlation of the brightness of both photos outside the mask, on small copies.

@@ -59,13 +59,23 @@ class CoarseToFine:
         self, background: np.ndarray, image: np.ndarray
     ) -> tuple[AlignedPair, np.ndarray, np.ndarray]:
         """The aligned pair; the coarse mask (h, w); depth maps (n, h, w)."""
-        shape = image.shape[:2]
-        scale = min(1.0, self.size / max(shape))
         with torch.inference_mode():
-            pair = AlignedPair(background, image, _scaled(shape, scale))
+            pair = self._aligned(background, image)
             with autocast("cpu"):
                 mask_logits, depth_maps = self.net.predict_layers(*pair.small)
         return pair, mask_logits.sigmoid()[0, 0].numpy(), depth_maps[0].numpy()
+
+    def coarse_mask(self, background: np.ndarray, image: np.ndarray) -> np.ndarray:
+        """The mask (h, w) of `first_pass`, without the time for the depth."""
+        with torch.inference_mode():
+            pair = self._aligned(background, image)
+            with autocast("cpu"):
+                mask_logits = self.net.predict_mask(*pair.small)
+        return mask_logits.sigmoid()[0, 0].numpy()
+
+    def _aligned(self, background: np.ndarray, image: np.ndarray) -> AlignedPair:
+        scale = min(1.0, self.size / max(image.shape[:2]))
+        return AlignedPair(background, image, _scaled(image.shape[:2], scale))
 
     def refined(self, pair: AlignedPair, coarse: np.ndarray) -> np.ndarray:
         """The mask at the photos' own size, float32 (H, W), from a coarse one (h, w)."""

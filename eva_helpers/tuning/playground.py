@@ -116,7 +116,7 @@ class Comparison:
         self.threshold = best_threshold([batch])
 
     def _network(self, background: np.ndarray, image: np.ndarray) -> np.ndarray:
-        return self.passes.first_pass(background, image)[1]
+        return self.passes.coarse_mask(background, image)
 
     def __call__(self, changes: Changes) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         """After `changes`: photos and masks by name, and the IoU of both masks.
