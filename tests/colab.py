@@ -120,7 +120,7 @@ def run(notebook: Path, interpreter: Path, host: dict[str, str]) -> dict:
     book = parameterize_notebook(load_notebook_node(str(notebook)), values)
     with tempfile.TemporaryDirectory() as folder:
         nbformat.write(book, Path(folder) / "notebook.ipynb")
-        names = ("PATH", "LANG", "TMPDIR", "PIP_INDEX_URL", "SSL_CERT_FILE")
+        names = ("PATH", "LANG", "TMPDIR", "PIP_INDEX_URL", "SSL_CERT_FILE", "OMP_NUM_THREADS")
         env = {name: os.environ[name] for name in names if name in os.environ}
         env |= {"HOME": folder, "JUPYTER_PLATFORM_DIRS": "1", "EVA_REPO_URL": ROOT.as_uri()} | host
         command = [str(interpreter), "-c", EXECUTE]

@@ -1,5 +1,6 @@
 import json
 import math
+import multiprocessing
 from dataclasses import replace
 
 import pytest
@@ -28,11 +29,12 @@ def make(
     minutes=0.0,
     lr=3e-3,
     save_minutes=5.0,
+    workers=0,
     **options,
 ):
     catalogue = catalogue or tiny
     pairs = CompositeDataset(catalogue, size=32, augment=True, **{"strength": 0.5} | (data or {}))
-    train = make_loader(pairs, batch, samples=samples, seed=seed)
+    train = make_loader(pairs, batch, samples=samples, seed=seed, workers=workers)
     held_out = CompositeDataset(catalogue, "validation", "validation", size=32)
     validation = make_loader(fixed_sample(held_out, 8), 8)
     times = {"minutes": minutes, "save_minutes": save_minutes}
@@ -53,6 +55,23 @@ def test_an_epoch_leaves_a_record_and_weights(tiny, tmp_path):
     assert columns <= history[0].keys()
     net = load_weights(tmp_path / "run/best.safetensors")
     assert net.config == TINY and not net.training
+
+
+def test_a_killed_process_of_the_loader_is_a_sentence_and_the_training_resumes(tiny, tmp_path):
+    before = set(multiprocessing.active_children())
+    trainer = make(tiny, tmp_path / "run", workers=1)
+
+    def kill(step, _terms):
+        if step == 5:  # of the second epoch
+            (child,) = set(multiprocessing.active_children()) - before
+            child.kill()
+            child.join()
+
+    with pytest.raises(InputError, match=r"was killed, .*: resume with fewer of them") as caught:
+        trainer.fit(on_step=kill)
+    assert str(tmp_path / "run") in str(caught.value)
+    again = make(tiny, tmp_path / "run", resume=True)
+    assert [row["epoch"] for row in again.fit()] == [1, 2]
 
 
 def test_training_lowers_the_loss(tiny, tmp_path):

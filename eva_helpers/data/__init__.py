@@ -22,6 +22,7 @@ from eva_helpers.data.loaders import (
     fixed_sample,
     make_loader,
     set_epoch,
+    watched_processes,
 )
 from eva_helpers.data.pasting import paste
 from eva_helpers.data.placement import place_grounded
@@ -31,5 +32,5 @@ __all__ = [
     "MAPS", "PLACEMENTS", "QUADRANTS", "Alternate", "CaptureDifferences", "CompositeDataset",
     "EpochSampler", "PairDataset", "batches_from", "channel_statistics", "data_settings",
     "divided", "fixed_sample", "make_loader", "paste", "place_grounded", "quadrant", "set_epoch",
-    "to_tensors",
+    "to_tensors", "watched_processes",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, Subset
 
 from eva_helpers.data.dataset import MAPS, Tensors
+from eva_helpers.files import InputError
 
 
 def fixed_sample(dataset: Dataset[Tensors], count: int, seed: int = 0) -> Subset[Tensors]:
@@ -118,6 +120,18 @@ def make_loader(
         persistent_workers=workers > 0,
         generator=torch.Generator().manual_seed(seed),  # leaves the global one alone
     )
+
+
+@contextmanager
+def watched_processes(remedy: str) -> Iterator[None]:
+    """Raises InputError with `remedy` where a loader's process was killed within."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        cause = "a process that loads samples was killed, perhaps for lack of memory"
+        raise InputError(f"{cause}: {remedy}.") from None
 
 
 class Alternate:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, get_worker_info
 
-from eva_helpers.data import CompositeDataset
+from eva_helpers.data import CompositeDataset, watched_processes
 from eva_helpers.data.composer import Arrays
 from eva_helpers.files import InputError, make_folder, same_settings, write_json, write_whole
 from eva_helpers.partials import remove_partials
@@ -181,18 +181,11 @@ def in_order(work: Callable[[int], Any], tasks: Sequence[int], workers: int) -> 
         collate_fn=partial(_run, work),  # each process receives it once
         generator=torch.Generator(),  # otherwise it draws from torch's global one
     )
-    try:
+    with watched_processes(f"repeat with fewer --workers than {workers}"):
         for results in loader:
             if isinstance(results, InputError):
                 raise results
             yield from results
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
-            raise
-        raise InputError(
-            f"one of {workers} processes was killed, perhaps for lack of memory: "
-            "repeat with fewer --workers."
-        ) from None
 
 
 def _run(work: Callable[[int], Any], tasks: list[int]) -> list | InputError:

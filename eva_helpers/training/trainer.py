@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch.utils.data import DataLoader
 
-from eva_helpers.data import Alternate, data_settings, divided
+from eva_helpers.data import Alternate, data_settings, divided, watched_processes
 from eva_helpers.evaluation import evaluate, summary
 from eva_helpers.evaluation.scoring import Batch
 from eva_helpers.files import InputError
@@ -167,9 +167,11 @@ class Trainer(Resumable):
             keep_freed_memory()
         if self.config.minutes and not (self.epoch or self.progress.steps or self.run.plan):
             self._fit_to_time()
+        remedy = f"resume with fewer of them (workers); {self.folder} keeps what was trained"
         try:
-            while self.epoch < self.epochs:
-                self.run_epoch(on_step)
+            with watched_processes(remedy):
+                while self.epoch < self.epochs:
+                    self.run_epoch(on_step)
         finally:
             self.threads.end()
             self.tracking.finish()
