@@ -59,7 +59,8 @@ def main() -> None:
     """Print rates, and the median of each beside that of all threads in the same round."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--alone", action="store_true", help="not beside a busy process")
+    options = parser.parse_args()
     keep_freed_memory()
     park = load_catalogue()
     pairs = CompositeDataset(park, size=64, augment=True, strength=1.0, variety=0.5)
@@ -73,8 +74,8 @@ def main() -> None:
         trainer.net.train()
         for _ in range(WARM):
             trainer.step(batch)
-        for _ in range(rounds):
-            for wanted in (False, True):
+        for _ in range(options.rounds):
+            for wanted in (False,) if options.alone else (False, True):
                 with busy(wanted):
                     for way in WAYS:
                         found = step_rate(trainer, batch, way, most)
