@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +28,7 @@ def command_line(main: Main) -> Callable[..., int]:
 
     So is what the system refuses: a full disk, a folder without permission.
 
-    Characters that the terminal's encoding lacks are printed as escapes.
+    Characters that the terminal's encoding lacks are printed as escapes, warnings as sentences.
     """
 
     @functools.wraps(main)
@@ -35,6 +36,7 @@ def command_line(main: Main) -> Callable[..., int]:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
+        warnings.formatwarning = _sentence
         try:
             return main(arguments) or 0
         except (InputError, OSError) as error:
@@ -42,6 +44,10 @@ def command_line(main: Main) -> Callable[..., int]:
             return 2
 
     return run
+
+
+def _sentence(message: Warning | str, *_source: Any, **_line: Any) -> str:
+    return f"warning: {message}\n"  # without the line of code
 
 
 def checked_path(path: Any) -> Path:

@@ -127,3 +127,10 @@ def test_the_set_up_cell_installs_the_package_on_colab(tmp_path):
     done = subprocess.run(command, cwd=content, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(content / "mask-depth-notebooks" / "assets" / "park")
+
+
+def test_a_commands_warnings_are_sentences():
+    command = "import warnings\nfrom eva_helpers.files import command_line\n"
+    command += "command_line(lambda arguments: warnings.warn('few photos'))([])"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
+    assert done.stderr == "warning: few photos\n"

@@ -112,7 +112,7 @@ def test_too_few_and_missing_photos(tmp_path):
         (tmp_path / name).mkdir()
     (tmp_path / "bg/a.jpg").write_bytes(b"nothing")
     cutout(1).save(tmp_path / "fg/a.png")
-    with pytest.raises(InputError, match=r"only 0 usable scenes.*a\.jpg"):
+    with pytest.raises(InputError, match=r"usable backgrounds: 0; expected at least 3.*a\.jpg"):
         build_catalogue(tmp_path / "out", photos_of_folder(tmp_path))
 
 

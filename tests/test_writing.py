@@ -245,7 +245,7 @@ def killed_in_a_process(task):
 
 
 def test_a_process_that_was_killed_is_a_sentence():
-    with pytest.raises(InputError, match="was killed, .* fewer --workers than 2"):
+    with pytest.raises(InputError, match=r"was killed, .* fewer --workers than 2"):
         list(in_order(killed_in_a_process, range(60), 2))
 
 

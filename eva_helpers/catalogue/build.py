@@ -35,6 +35,7 @@ LICENCES = {
     PUBLIC: "dogs: Oxford-IIIT Pet, CC BY-SA 4.0; parks: Places365, the photographs belong to "
     "their owners: do not redistribute",
 }
+NAMES = {"scenes": "backgrounds", "cutouts": "cut-outs"}
 Refused = tuple[str, str, str]  # kind, file, reason
 
 
@@ -68,8 +69,9 @@ def build_catalogue(
         _write_unusable(out / "unusable.csv", unusable)
         if len(entries[kind]) < len(SPLITS):
             first = "".join(f"; the first: {file}: {reason}" for _, file, reason in refused[:1])
-            found = f"only {len(entries[kind])} usable {kind}"
-            raise InputError(f"{found}: at least {len(SPLITS)} are needed{first}.")
+            found = f"usable {NAMES[kind]}: {len(entries[kind])}"
+            least = f"at least {len(SPLITS)}, one for each of {', '.join(SPLITS)}"
+            raise InputError(f"{found}; expected {least}{first}.")
         _assign_splits(entries[kind], seed)
     for entry in entries["scenes"]:
         depth = f"depth/{entry['id']}.png"
