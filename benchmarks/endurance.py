@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from tqdm import trange
 
 from benchmarks.many import Memory
 from benchmarks.timing import cpu_name
@@ -35,7 +36,7 @@ def predicting(count: int) -> None:
     items = [data[int(i)] for i in np.linspace(0, len(data) - 1, PAIRS)]
     pairs = [[pixels(item[name]) for name in ("background", "image")] for item in items]
     predictor = Predictor.load()
-    for number in range(count):
+    for number in trange(count, desc="predictions", mininterval=10):
         predictor(*pairs[number % PAIRS])
 
 
