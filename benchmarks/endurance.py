@@ -78,8 +78,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", type=output_file, help="also write the figures to this file")
     options = parser.parse_args(arguments)
     result: dict = {"processor": cpu_name()}
-    if options.json and options.json.exists():  # what was measured before and is left out now stays
-        result = json.loads(options.json.read_text(encoding="utf-8")) | result
+    if options.json and options.json.exists():  # what this processor did before and leaves out now
+        before = json.loads(options.json.read_text(encoding="utf-8"))
+        result = before if before["processor"] == result["processor"] else result
     for work, count in ((training, options.samples), (predicting, options.predictions)):
         if count:
             result[work.__name__] = watched(work, count)
