@@ -33,12 +33,12 @@ setup: $(READY)  ## make the environment alone (CONSTRAINTS= takes the newest ve
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $$($(PYTHON) --version) is too old: install Python 3.11 or newer, or run make PYTHON=python3.12"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing into $(VENV) (once; about 6 GB with CUDA libraries on Linux, a few minutes)"
+	@echo "installing into $(VENV) (once; about 6 GB with CUDA libraries on Linux, 5 to 20 minutes)"
 	$(BIN)/python -m pip install --progress-bar on $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) torch torchvision
 	$(BIN)/python -m pip install --progress-bar on $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e '.[test]'
 	@touch $(READY)
 
-run: $(READY)  ## execute the notebooks (PROFILE=quick|full|smoke, NAME=..., PARAMS="-p EPOCHS 3")
+run: $(READY)  ## execute the notebooks (PROFILE=quick|full, smoke: nothing is learned; NAME=..., PARAMS="-p EPOCHS 3")
 	$(THERE)python "$(CURDIR)/$(SERIES)" --profile $(PROFILE) $(if $(NAME),--name "$(NAME)") $(PARAMS)
 
 test: $(READY)  ## lint, types and the whole test suite, notebooks included

@@ -246,6 +246,8 @@ def main(arguments: list[str] | None = None) -> int:
         done.append((path.stem, seconds))
         print(f"    done in {seconds:.0f} s", flush=True)
     index = write_index(run, done)
+    if options.profile == "smoke":
+        print("\nsmoke runs every line and learns nothing: its scores mean nothing")
     print(f"\n{metrics_table(run)}\n\nresults: {run}\nopen:    {index}")
     return 0
 

@@ -6,6 +6,7 @@ from kornia.losses import SSIMLoss
 from kornia.metrics import ssim
 
 from eva_helpers import losses
+from eva_helpers.losses.terms import DEPTH_LOSSES
 
 
 @pytest.fixture
@@ -94,10 +95,7 @@ def test_edges_ignore_an_offset_and_l1_does_not(truth):
     assert losses.depth_l1(shifted, truth).item() == pytest.approx(0.1, abs=1e-5)
 
 
-OTHER_TERMS = [losses.mask_bce, losses.mask_dice, losses.depth_ssi]
-
-
-@pytest.mark.parametrize("term", [*OTHER_TERMS, *DEPTH_TERMS])
+@pytest.mark.parametrize("term", [losses.mask_bce, losses.mask_dice, *DEPTH_LOSSES.values()])
 def test_gradients_are_right(term):
     torch.manual_seed(0)
     values = torch.rand(1, 1, 12, 12, dtype=torch.float64, requires_grad=True)

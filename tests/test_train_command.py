@@ -55,6 +55,15 @@ def test_it_trains_what_the_notebook_trains(tmp_path, monkeypatch):
     assert mine == notebook
 
 
+def test_every_weight_reaches_the_loss(tiny, tmp_path):
+    names = [name for name in DEFAULTS if name.endswith("_weight")]
+    values = {name: 0.1 * number for number, name in enumerate(names, 1)}
+    given = [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
+    where = ["--out", str(tmp_path / "run"), "--catalogue", str(tiny.folder), *SMALL]
+    weights = make_trainer(parse([*where, *given])).weights
+    assert {name: getattr(weights, name.removesuffix("_weight")) for name in names} == values
+
+
 def test_it_trains_and_goes_on(tiny, tmp_path, capsys):
     command = ["train", "--out", str(tmp_path / "run"), "--catalogue", str(tiny.folder), *SMALL]
     assert program.main(command) == 0 and program.main(command) == 0

@@ -74,6 +74,17 @@ def test_a_killed_process_of_the_loader_is_a_sentence_and_the_training_resumes(t
     assert [row["epoch"] for row in again.fit()] == [1, 2]
 
 
+def test_a_training_of_before_a_term_existed_resumes(tiny, tmp_path):
+    make(tiny, tmp_path / "run", epochs=1).fit()
+    record = tmp_path / "run/config.json"
+    settings = read_json(record)
+    del settings["weight ssi"]
+    write_json(record, settings)
+    make(tiny, tmp_path / "run", epochs=1, resume=True)
+    with pytest.raises(InputError, match="weight ssi None, now 1"):
+        make(tiny, tmp_path / "run", epochs=1, resume=True, weights=LossWeights(ssi=1.0))
+
+
 def test_training_lowers_the_loss(tiny, tmp_path):
     history = make(tiny, tmp_path / "run", epochs=15).fit()
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]

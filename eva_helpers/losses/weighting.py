@@ -38,8 +38,8 @@ class LossWeights:
         check_fields(self, "loss weight ")
         if not any(self.parts().values()):
             raise InputError(
-                "all loss weights are zero: give mask, or depth with one of ssim, edge, l1, ssi, "
-                "a positive weight."
+                "all loss weights are zero: give mask, or depth with one of "
+                f"{', '.join(DEPTH_TERMS)}, a positive weight."
             )
 
     def parts(self) -> dict[str, float]:

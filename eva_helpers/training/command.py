@@ -103,8 +103,9 @@ def make_trainer(options: Namespace) -> Trainer:
     fixed = fixed_sample(held_out, options.validation_samples, options.seed)
     names = ("epochs", "lr", "seed", "balance", "minutes", "save_minutes")
     config = TrainingConfig(**{name: getattr(options, name) for name in names})
-    weighed = ("mask", "depth", "ssim", "edge", "l1", "dice")
-    weights = LossWeights(**{name: getattr(options, f"{name}_weight") for name in weighed})
+    end = "_weight"
+    given = {name.removesuffix(end): x for name, x in vars(options).items() if name.endswith(end)}
+    weights = LossWeights(**given)
     torch.manual_seed(options.seed)
     return Trainer(
         initial_net(options.initial_weights),

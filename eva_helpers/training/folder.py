@@ -40,7 +40,7 @@ class RunFolder:
         known = config if config.exists() or not self.state else self.path / STATE / PROGRESS
         # epochs and steps of each, where a limit of minutes was fitted to the speed
         self.plan: list[int] | None = None
-        if files.same_settings(known, settings, REMEDY):
+        if files.same_settings(known, _asked(settings, known), REMEDY):
             plan = files.read_json(known).get("plan")
             self.plan = checked(list[Count] | None, plan, f"{known}: plan")
         else:
@@ -71,6 +71,16 @@ class RunFolder:
         outputs |= {BEST: contents[BEST]} if BEST in contents else {}
         for name, data in outputs.items():
             files.write_whole(self.path / name, data)
+
+
+def _asked(settings: dict[str, Any], record: Path) -> dict[str, Any]:
+    """`settings` without weights of 0 for terms of which the `record` does not know."""
+    known = files.read_json(record, "a settings file") if record.exists() else {}
+    return {
+        name: value
+        for name, value in settings.items()
+        if name in known or not name.startswith("weight ") or value
+    }
 
 
 def claim(record: Path, settings: dict[str, Any]) -> None:

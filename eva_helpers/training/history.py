@@ -60,9 +60,10 @@ def scores(metrics: dict[str, float], tasks: set[str]) -> Row:
 
 def epoch_line(row: Row, epochs: int) -> str:
     """A row as text."""
-    terms = [
-        f"{name} {row[name]:.4f}" for name in ("loss", "mask", "ssim", "edge", "l1") if name in row
-    ]
+    shown = {"loss": "loss", "mask": "bce"} | {
+        name: name for name in ("dice", "ssim", "edge", "l1")
+    }
+    terms = [f"{text} {row[name]:.4f}" for name, text in shown.items() if name in row]
     names = {"mask_iou": "IoU", "depth_rmse_std": "RMSE/std"}
     metrics = [f"{text} {row[name]:.4f}" for name, text in names.items() if name in row]
     parts = ["  ".join(terms), "val " + "  ".join(metrics)]
