@@ -76,6 +76,8 @@ class RunFolder:
 def _asked(settings: dict[str, Any], record: Path) -> dict[str, Any]:
     """`settings` without weights of 0 for terms of which the `record` does not know."""
     known = files.read_json(record, "a settings file") if record.exists() else {}
+    if not isinstance(known, dict):
+        return settings  # `same_settings` refuses the record
     return {
         name: value
         for name, value in settings.items()
