@@ -417,6 +417,23 @@ def test_one_name_opens_every_kind_of_catalogue(tiny, mine, tmp_path, monkeypatc
         open_catalogue(tmp_path / "nothing")
 
 
+def test_an_unfinished_catalogue_is_named_as_such(mine, tmp_path):
+    for photo in sorted((mine / "fg").iterdir())[2:]:
+        photo.unlink()
+    with pytest.raises(InputError, match="usable cut-outs: 2; expected at least 3"):
+        build_catalogue(tmp_path / "out", photos_of_folder(mine))
+    with pytest.raises(InputError, match="out is an unfinished catalogue: repeat the `eva-help"):
+        open_catalogue(tmp_path / "out")
+
+
+def test_missing_depth_labels_are_told_once(mine, tmp_path):
+    catalogue = build_catalogue(tmp_path / "out", photos_of_folder(mine))
+    with pytest.warns(UserWarning, match="no depth labels: 6") as told:
+        for split in (*SPLITS, None):
+            CompositeDataset(catalogue, split, split, size=48)
+    assert len(told) == 1 and told[0].filename == __file__
+
+
 def test_the_public_catalogue_is_opened_by_its_name(public, tmp_path, monkeypatch, capsys):
     def local(root):
         assert root == tmp_path / "home" / "downloads"

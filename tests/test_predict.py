@@ -201,6 +201,7 @@ def test_command_line_writes_three_files(photos, pair, predictor, weights):
         folder=photos,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "predicting image.png, 96x72 px ..." in done.stderr
     assert sorted(path.name for path in (photos / "result").iterdir()) == [
         "depth.png", "mask.png", "panel.png"
     ]  # fmt: skip

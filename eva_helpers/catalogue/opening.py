@@ -20,8 +20,8 @@ def open_catalogue(
 
     "" is the embedded park, which needs no network; "pets+places" downloads the public data sets;
     else it is a catalogue folder, or a folder with photos in `bg` and `fg`. Photos get depth
-    labels if the depth model is available. Raises InputError if the folder is neither, or as
-    `public_photos` and `build_catalogue`.
+    labels if the depth model is available. Raises InputError if the folder is neither or an
+    unfinished catalogue, or as `public_photos` and `build_catalogue`.
     """
     if not choice:
         return load_catalogue()
@@ -29,6 +29,11 @@ def open_catalogue(
     folder = typed_path(checked_path(choice)).resolve()
     if name == "folder" and (folder / "catalogue.json").is_file():
         return load_catalogue(folder)
+    if name == "folder" and (folder / "scenes").is_dir() and not (folder / "bg").exists():
+        raise InputError(
+            f"{folder} is an unfinished catalogue: repeat the `eva-helpers photos` that made it, "
+            "which says what is missing."
+        )
     print(f"licence: {LICENCES[name]}")
     if name == PUBLIC:
         out = writable_folder(Path(home) / PUBLIC)

@@ -1,8 +1,10 @@
 """Composites created on the fly from a catalogue, and its true pairs, as tensors."""
 
+import functools
 import math
 import warnings
 from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
@@ -111,13 +113,9 @@ class CompositeDataset(Dataset[Tensors]):
         self.geometry = geometry()
         self.colours = colours()
         self.capture: Capture = CaptureDifferences(self.strength)
-        unlabelled = sum(scene.depth is None for scene in self.scenes)
-        if unlabelled:
-            warnings.warn(
-                f"{unlabelled} of {len(self.scenes)} backgrounds have no depth labels: they train "
-                "the mask alone; label them with `eva-helpers photos ... --depth`.",
-                stacklevel=3,
-            )
+        unlabelled = sum(scene.depth is None for scene in self.catalogue.backgrounds())
+        if any(scene.depth is None for scene in self.scenes):
+            _warn_unlabelled(self.catalogue.folder, unlabelled)
 
     def __len__(self) -> int:
         return len(self.scenes) * len(self.objects) * self.positions * 2
@@ -204,6 +202,15 @@ class PairDataset(Dataset[Tensors]):
     def __getitem__(self, index: int) -> Tensors:
         sample = read_pair(self.catalogue, self.pairs[index], self.size)
         return shoot(sample, self.capture, np.random.default_rng((self.seed, index)))
+
+
+@functools.cache  # told once, not for each split of a catalogue
+def _warn_unlabelled(folder: Path, count: int) -> None:
+    warnings.warn(
+        f"backgrounds of {folder} that have no depth labels: {count}; they train the mask alone; "
+        "label them with `eva-helpers photos ... --depth`.",
+        stacklevel=4,
+    )
 
 
 def quadrant(catalogue: Catalogue, name: str, **options: Any) -> CompositeDataset:

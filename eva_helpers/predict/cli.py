@@ -5,6 +5,7 @@ import os
 import sys
 
 from eva_helpers.files import InputError, command_line
+from eva_helpers.images import size_text
 from eva_helpers.predict.predictor import Predictor, load_pair, output_files
 from eva_helpers.shards import shard
 
@@ -43,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     pair = load_pair(options.background, options.image, force=options.resize)
     predictor = Predictor.load(options.weights)
     output_files(options.out)  # refused before the prediction
+    print(f"predicting {options.image}, {size_text(pair[1])} px ...", file=sys.stderr)
     prediction = predictor(*pair, align=options.align)
     if prediction.check.problems:
         label = "aligned" if options.align and prediction.check.same_place else "warning"
