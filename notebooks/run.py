@@ -23,7 +23,6 @@ from eva_helpers.files import InputError, command_line, read_json, writable_fold
 from eva_helpers.paths import new_run, typed_path
 
 FOLDER = Path(__file__).resolve().parent
-TIMEOUT = 3600  # seconds a cell may take
 PROFILES: dict[str, dict[str, dict[str, object]]] = {
     "full": {},  # the notebooks' own defaults
     "quick": {  # a few minutes on two cores, accurate enough to beat subtraction
@@ -160,7 +159,6 @@ def execute(path: Path, values: dict[str, object], run: Path) -> None:
             values,
             kernel_name="python3",
             cwd=str(FOLDER),
-            execution_timeout=TIMEOUT,
             progress_bar=sys.stderr.isatty(),
             stdout_file=sys.stdout,
             extra_arguments=["--IPKernelApp.log_level=40"],  # no warning about plain TCP
@@ -248,7 +246,8 @@ def main(arguments: list[str] | None = None) -> int:
     index = write_index(run, done)
     if options.profile == "smoke":
         print("\nsmoke runs every line and learns nothing: its scores mean nothing")
-    print(f"\n{metrics_table(run)}\n\nresults: {run}\nopen:    {index}")
+    results = Path(next(iter(plan.values()))["RUN_DIR"] or run)
+    print(f"\n{metrics_table(results)}\n\nresults: {results}\nopen:    {index}")
     return 0
 
 

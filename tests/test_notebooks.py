@@ -244,6 +244,8 @@ def test_a_folder_of_composites_is_trained_on_and_resumed(tmp_path, capsys, monk
     before = (training / "last.safetensors").read_bytes()
     resume = ["-p", "RESUME", "yes", "-p", "RUN_DIR", "runs/mine"]
     assert runner.main([*command, *resume, "--out", "runs", "--name", "again"]) == 0
+    printed = capsys.readouterr().out
+    assert "validation mask IoU" in printed and f"results: {tmp_path / 'runs/mine'}" in printed
     assert (training / "last.safetensors").read_bytes() == before
     composites = FolderDataset(tmp_path / "my composites", size=32)
     item = composites.items[0]
