@@ -428,7 +428,7 @@ def test_an_unfinished_catalogue_is_named_as_such(mine, tmp_path):
 
 def test_missing_depth_labels_are_told_once(mine, tmp_path):
     catalogue = build_catalogue(tmp_path / "out", photos_of_folder(mine))
-    with pytest.warns(UserWarning, match="no depth labels: 6") as told:
+    with pytest.warns(UserWarning, match="6 of its backgrounds have no depth labels") as told:
         for split in (*SPLITS, None):
             CompositeDataset(catalogue, split, split, size=48)
     assert len(told) == 1 and told[0].filename == __file__

@@ -207,7 +207,7 @@ class PairDataset(Dataset[Tensors]):
 @functools.cache  # told once, not for each split of a catalogue
 def _warn_unlabelled(folder: Path, count: int) -> None:
     warnings.warn(
-        f"backgrounds of {folder} that have no depth labels: {count}; they train the mask alone; "
+        f"{folder}: {count} of its backgrounds have no depth labels and train the mask alone; "
         "label them with `eva-helpers photos ... --depth`.",
         stacklevel=4,
     )
