@@ -424,6 +424,9 @@ def test_an_unfinished_catalogue_is_named_as_such(mine, tmp_path):
         build_catalogue(tmp_path / "out", photos_of_folder(mine))
     with pytest.raises(InputError, match="out is an unfinished catalogue: repeat the `eva-help"):
         open_catalogue(tmp_path / "out")
+    (tmp_path / "out/fg").mkdir()  # photos under another name than bg
+    with pytest.raises(InputError, match="bg holds no files"):
+        open_catalogue(tmp_path / "out")
 
 
 def test_missing_depth_labels_are_told_once(mine, tmp_path):

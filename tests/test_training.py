@@ -13,6 +13,7 @@ from eva_helpers.data import CompositeDataset, fixed_sample, make_loader
 from eva_helpers.files import InputError, read_json, write_json
 from eva_helpers.losses import LossWeights
 from eva_helpers.model import MaskDepthNet, inference, load_weights
+from eva_helpers.training.history import epoch_line
 
 
 def make(
@@ -72,6 +73,13 @@ def test_a_killed_process_of_the_loader_is_a_sentence_and_the_training_resumes(t
     assert str(tmp_path / "run") in str(caught.value)
     again = make(tiny, tmp_path / "run", resume=True)
     assert [row["epoch"] for row in again.fit()] == [1, 2]
+
+
+def test_the_line_of_an_epoch_names_the_terms_that_there_are():
+    row = {"epoch": 2, "loss": 0.5, "mask": 0.25, "dice": 0.75, "mask_iou": 0.6}
+    line = epoch_line(row | {"samples_per_second": 41.4, "threads": 2}, 20)
+    assert "loss 0.5000  bce 0.2500  dice 0.7500  |  val IoU 0.6000  |  41 samples/s" in line
+    assert "2/20" in line and "(2 threads)" in line and "ssim" not in line
 
 
 def test_a_training_of_before_a_term_existed_resumes(tiny, tmp_path):

@@ -29,7 +29,8 @@ def open_catalogue(
     folder = typed_path(checked_path(choice)).resolve()
     if name == "folder" and (folder / "catalogue.json").is_file():
         return load_catalogue(folder)
-    if name == "folder" and (folder / "scenes").is_dir() and not (folder / "bg").exists():
+    photos_there = (folder / "bg").exists() or (folder / "fg").exists()
+    if name == "folder" and (folder / "scenes").is_dir() and not photos_there:
         raise InputError(
             f"{folder} is an unfinished catalogue: repeat the `eva-helpers photos` that made it, "
             "which says what is missing."

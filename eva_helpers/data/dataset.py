@@ -113,8 +113,8 @@ class CompositeDataset(Dataset[Tensors]):
         self.geometry = geometry()
         self.colours = colours()
         self.capture: Capture = CaptureDifferences(self.strength)
-        unlabelled = sum(scene.depth is None for scene in self.catalogue.backgrounds())
         if any(scene.depth is None for scene in self.scenes):
+            unlabelled = sum(scene.depth is None for scene in self.catalogue.backgrounds())
             _warn_unlabelled(self.catalogue.folder, unlabelled)
 
     def __len__(self) -> int:

@@ -60,10 +60,9 @@ def scores(metrics: dict[str, float], tasks: set[str]) -> Row:
 
 def epoch_line(row: Row, epochs: int) -> str:
     """A row as text."""
-    shown = {"loss": "loss", "mask": "bce"} | {
-        name: name for name in ("dice", "ssim", "edge", "l1")
-    }
-    terms = [f"{text} {row[name]:.4f}" for name, text in shown.items() if name in row]
+    shown = ("loss", "mask", "dice", "ssim", "edge", "l1")
+    texts = {"mask": "bce"}  # the cross-entropy, which is not the whole loss of the mask
+    terms = [f"{texts.get(name, name)} {row[name]:.4f}" for name in shown if name in row]
     names = {"mask_iou": "IoU", "depth_rmse_std": "RMSE/std"}
     metrics = [f"{text} {row[name]:.4f}" for name, text in names.items() if name in row]
     parts = ["  ".join(terms), "val " + "  ".join(metrics)]
